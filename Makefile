@@ -1,0 +1,114 @@
+# Paddock's one Makefile. `make help` lists what it can do; each module says its sources, libraries
+# and the modules below it in its own module.mk, and sees the headers of those modules only.
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN ?=
+comma := ,
+space := $(subst ,, )
+ccname := $(notdir $(firstword $(CC)))
+O ?= build$(if $(filter-out gcc cc,$(ccname)),/$(ccname))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wpointer-arith -Wstrict-prototypes \
+        -Wmissing-prototypes -Wformat=2 -Wundef -Wwrite-strings -Wdeclaration-after-statement
+WARN := $(filter-out -Wdeclaration-after-statement,$(WARN))
+CPPFLAGS += -D_GNU_SOURCE -DPADDOCK_VERSION='"$(VERSION)"'
+CFLAGS_OPT ?= -O2 -g
+CFLAGS += -std=c17 $(CFLAGS_OPT) $(WARN) -fno-omit-frame-pointer -fstack-protector-strong -pthread
+LDFLAGS += -pthread -rdynamic
+ifneq ($(SAN),)
+CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all
+LDFLAGS += -fsanitize=$(SAN)
+else
+CPPFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+VERSION := $(shell cat VERSION)
+
+MODULES := base net zkproto store cli
+FUZZ_CC ?= clang
+
+# ---- modules -----------------------------------------------------------------------------------
+# $(1)_SRCS    sources in its folder (main.c files are named in PROGRAMS instead)
+# $(1)_DEPS    modules whose headers it may include; order: nearest first, for linking
+# $(1)_PKGS    pkg-config packages; $(1)_LIBS what has no .pc file
+define module
+$(1)_OBJS := $$(addprefix $(O)/$(1)/,$$($(1)_SRCS:.c=.o))
+$(1)_CFLAGS := $$(if $$($(1)_PKGS),$$(shell pkg-config --cflags $$($(1)_PKGS)))
+$(1)_LINK := $$(if $$($(1)_PKGS),$$(shell pkg-config --libs $$($(1)_PKGS))) $$($(1)_LIBS)
+$(O)/inc/$(1)/.made: $(1)/module.mk
+	@rm -rf $$(@D) && mkdir -p $$(@D) && ln -sfn $$(addprefix $(CURDIR)/,$(1) $$($(1)_DEPS)) $$(@D)/ && touch $$@
+$(O)/$(1)/%.o: $(1)/%.c $(O)/inc/$(1)/.made
+	@mkdir -p $$(@D) && echo "  CC   $$<" && $$(CC) $$(CPPFLAGS) $$(CFLAGS) $$($(1)_CFLAGS) -I$(O)/inc/$(1) -MMD -MP -c -o $$@ $$<
+$(O)/lib$(1).a: $$($(1)_OBJS)
+	@mkdir -p $$(@D) && rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach m,$(MODULES),$(eval include $(m)/module.mk))
+$(foreach m,$(MODULES),$(eval $(call module,$(m))))
+
+# all the archives and libraries that a module needs to be linked, itself first
+archives = $(addprefix $(O)/lib,$(addsuffix .a,$(1) $($(1)_DEPS)))
+libs = $($(1)_LINK) $(foreach d,$($(1)_DEPS),$($(d)_LINK))
+
+# ---- programs: NAME = module/file_with_main -------------------------------------------------------
+define program
+$(O)/$(1): $(O)/$(2)/$(3).o $(call archives,$(2))
+	@echo "  LD   $$@" && $$(CC) $$(LDFLAGS) -o $$@ $$^ $(call libs,$(2))
+PROGRAMS += $(O)/$(1)
+endef
+PROGRAMS :=
+$(foreach p,$(foreach m,$(MODULES),$(addprefix $(m)=,$($(m)_PROGRAMS))),$(eval \
+  $(call program,$(word 2,$(subst =, ,$(p))),$(word 1,$(subst =, ,$(p))),$(word 3,$(subst =, ,$(p))))))
+
+.PHONY: all
+all: $(PROGRAMS)
+
+# ---- unit tests: tests/MODULE/test_X.c, one program each ---------------------------------------
+TEST_LIB_OBJS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/lib/*.c))
+define test_module
+$(1)_TESTS := $$(patsubst %.c,$(O)/%,$$(wildcard tests/$(1)/test_*.c))
+$(O)/tests/$(1)/%.o: tests/$(1)/%.c $(O)/inc/$(1)/.made
+	@mkdir -p $$(@D) && echo "  CC   $$<" && $$(CC) $$(CPPFLAGS) $$(CFLAGS) $$($(1)_CFLAGS) -I$(O)/inc/$(1) -I. -MMD -MP -c -o $$@ $$<
+$(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(TEST_LIB_OBJS) $(call archives,$(1))
+	@$$(CC) $$(LDFLAGS) -o $$@ $$^ $(call libs,$(1)) -lcmocka
+TESTS += $$($(1)_TESTS)
+endef
+TESTS :=
+$(foreach m,$(MODULES),$(eval $(call test_module,$(m))))
+$(O)/tests/lib/%.o: tests/lib/%.c $(O)/inc/store/.made
+	@mkdir -p $(@D) && echo "  CC   $<" && $(CC) $(CPPFLAGS) $(CFLAGS) $(store_CFLAGS) -I$(O)/inc/store -I. -MMD -MP -c -o $@ $<
+
+-include tests/extra.mk
+
+.PHONY: check
+# MOD=store runs one module's tests, T=test_kv one program.
+check: $(if $(T),$(filter %/$(T),$(TESTS)),$(if $(MOD),$($(MOD)_TESTS),$(TESTS))) $(PROGRAMS)
+	@O=$(O) tests/run-units $(filter $(O)/tests/%,$^)
+
+.PHONY: fmt fmt-check tidy clean help deps install
+SOURCES := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
+fmt:
+	@clang-format -i $(SOURCES)
+fmt-check:
+	@clang-format --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files as clang-format wants them"
+tidy: $(foreach m,$(MODULES),$(O)/inc/$(m)/.made)
+	@O=$(O) tests/tidy $(MODULES)
+clean:
+	@rm -rf build
+deps:
+	@image/deps 2>/dev/null || tests/lib/deps
+help:
+	@printf '%s\n' 'make               build into $(O)/' \
+	 'make deps          install what building and testing need (Debian packages)' \
+	 'make check         unit tests; MOD=store, T=test_kv; SAN=address,undefined or SAN=thread' \
+	 'make clients       real ZooKeeper clients against the reference server and ours' \
+	 'make fuzz          every decoder, FUZZ_SECONDS=n each' \
+	 'make fmt tidy      layout, and the rules a machine can check' \
+	 'make install       DESTDIR= PREFIX=/usr'
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

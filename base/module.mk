@@ -1,0 +1,3 @@
+base_SRCS := bytes.c check.c crc.c err.c log.c mem.c rng.c
+base_DEPS :=
+base_PKGS := zlib

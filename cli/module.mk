@@ -1,0 +1,3 @@
+cli_SRCS :=
+cli_DEPS := zkproto net base
+cli_PROGRAMS :=

@@ -1,0 +1,3 @@
+net_SRCS :=
+net_DEPS := base
+net_PKGS := libuv openssl libmicrohttpd

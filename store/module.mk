@@ -1,0 +1,4 @@
+store_SRCS :=
+store_DEPS := zkproto net base
+store_PKGS := lmdb raft
+store_PROGRAMS :=

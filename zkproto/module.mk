@@ -1,0 +1,3 @@
+zkproto_SRCS :=
+zkproto_DEPS := net base
+zkproto_PKGS :=
