@@ -1,0 +1,96 @@
+/*
+ * store/kv.h - ordered keys and values: LMDB below, the changes since its last commit above.
+ *
+ * A view is three layers: the active overlay (what was applied since the last freeze), the frozen
+ * overlay (what the applier is writing now, if anything) and LMDB as of its last finished commit.
+ * Puts and deletes go to the active overlay and are seen at once; a deleted key is a tombstone
+ * there. A commit takes the active overlay as one LMDB transaction, fully synced: what is durable
+ * is always the state at a freeze, whole.
+ *
+ *     loop:    kv_put ... kv_put, kv_commit_begin -> job
+ *     anywhere:                   kv_commit_run(job)       (one at a time; blocks on the disk)
+ *     loop:    (puts go on)       kv_commit_end(kv, job)
+ *
+ * All functions but kv_commit_run belong to one thread, the owner's. The only module that knows
+ * LMDB. Keys are 1 to KV_KEY_BYTES_MAX bytes, ordered as memcmp. A crash is simulated by kv_drop.
+ */
+#ifndef PK_STORE_KV_H
+#define PK_STORE_KV_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+#define KV_KEY_BYTES_MAX 511
+
+struct kv;
+struct kv_job;
+
+struct kv_config {
+	const char *dir;         /* exists; holds data.mdb */
+	uint64_t map_bytes;      /* first size of the map; grows by doubling between commits */
+	uint64_t map_bytes_most; /* and not beyond this: PK_ENOSPC from the commit */
+	bool sync;               /* false only in simulation on a memory-backed folder */
+};
+
+/* Open or create. PK_ECORRUPT when LMDB refuses the file. */
+PK_CHECKED int kv_open(struct kv **out, const struct kv_config *cfg, struct pk_err *err);
+/* Close, forgetting what no finished commit holds. No job may be running. */
+void kv_close(struct kv *kv);
+
+/* 1 and *val borrowed until the next call that changes kv, or 0 when there is no such key. */
+int kv_get(struct kv *kv, struct pk_bytes key, struct pk_bytes *val);
+void kv_put(struct kv *kv, struct pk_bytes key, struct pk_bytes val); /* copies both */
+void kv_del(struct kv *kv, struct pk_bytes key);                      /* no such key: nothing */
+
+/*
+ * Walk the keys that start with `prefix`, in order, from the first that is >= `from` (an empty
+ * `from` means the first). Key and value are borrowed until the next call on the cursor or any
+ * change of kv; changing kv while a cursor is open is allowed only after kv_cur_close.
+ */
+struct kv_cur;
+struct kv_cur *kv_cur_open(struct kv *kv, struct pk_bytes prefix,
+			   struct pk_bytes from); /* returns owned */
+int kv_cur_next(struct kv_cur *cur, struct pk_bytes *key,
+		struct pk_bytes *val); /* 1, or 0 at the end */
+void kv_cur_close(struct kv_cur *cur);
+
+uint64_t kv_overlay_bytes(
+	const struct kv *kv); /* memory of both overlays, for deciding when to commit */
+uint64_t kv_disk_bytes(const struct kv *kv); /* pages in use in LMDB, in bytes */
+
+/* Freeze the active overlay. NULL when a job is not ended yet or there is nothing to write. */
+struct kv_job *kv_commit_begin(struct kv *kv);
+/* Write it: one transaction, synced. Any thread, blocks. An error leaves the durable state as it
+ * was; the owner stops the process. */
+PK_CHECKED int kv_commit_run(struct kv_job *job, struct pk_err *err);
+/* After a run that returned 0: the frozen overlay is LMDB now. Takes job. */
+void kv_commit_end(struct kv *kv, struct kv_job *job);
+
+/*
+ * Export: LMDB's last finished commit as a stream of chunks, in key order, while commits go on (the
+ * snapshot it reads stays alive until closed, which keeps old pages from reuse: do not dawdle).
+ * A chunk is records {le16 key bytes, le32 value bytes, key, value}; whole records only.
+ */
+struct kv_export;
+struct kv_export *kv_export_open(struct kv *kv); /* returns owned */
+/* Append at most about `bytes_max` (at least one record) to *out. 1 when there may be more, 0 at
+ * the end. */
+int kv_export_next(struct kv_export *ex, size_t bytes_max, struct pk_buf *out);
+void kv_export_close(struct kv_export *ex);
+
+/*
+ * Import: fill a new, empty directory from such chunks. Records must come in rising key order.
+ * PK_EPROTO for malformed chunks (the directory is then of no use). finish syncs and closes it;
+ * the caller opens it with kv_open and swaps directories.
+ */
+struct kv_import;
+PK_CHECKED int kv_import_open(struct kv_import **out, const struct kv_config *cfg,
+			      struct pk_err *err);
+PK_CHECKED int kv_import_add(struct kv_import *im, struct pk_bytes chunk, struct pk_err *err);
+PK_CHECKED int kv_import_finish(struct kv_import *im,
+				struct pk_err *err); /* takes im, also on error */
+void kv_import_drop(struct kv_import *im);           /* takes im */
+
+void kv_check(struct kv *kv); /* asserts the invariants of store/README.md, K1.. */
+
+#endif

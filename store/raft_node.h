@@ -1,0 +1,138 @@
+/*
+ * store/raft_node.h - one member of the Raft group: libraft's algorithm, our disk and messages.
+ *
+ * The only door to libraft. It owns struct raft, our struct raft_io over an rlog, and the guard
+ * (docs/raft-guard.md: clauses G1-G7, G9 contain published and reproduced defects of libraft
+ * 0.15.0). A core: time, randomness, disk and messages come in from outside, so the simulator runs
+ * this very code. Owner's callbacks are never called inside raft_node_propose.
+ *
+ * Rules it enforces: entries are one buffer, non-empty, a multiple of 8 (G6); at most
+ * RAFT_NODE_INFLIGHT_MAX proposals are outstanding; a failed disk request or an unavailable library
+ * ends in `fatal`, after which nothing more is called: the process must exit.
+ */
+#ifndef PK_STORE_RAFT_NODE_H
+#define PK_STORE_RAFT_NODE_H
+
+#include "base/rng.h"
+#include "store/rlog.h"
+
+#define RAFT_NODE_INFLIGHT_MAX 2
+
+struct raft_node;
+
+enum raft_node_role { RAFT_NODE_FOLLOWER, RAFT_NODE_CANDIDATE, RAFT_NODE_LEADER };
+
+/* How a proposal ended. LOST: it may still be committed, nobody knows; clients see connection loss.
+ */
+enum raft_node_outcome { RAFT_NODE_APPLIED, RAFT_NODE_LOST };
+
+struct raft_member {
+	uint64_t id;
+	int role;          /* RAFT_NODE_VOTER, _STANDBY, _SPARE: libraft's RAFT_VOTER, ... */
+	char address[256]; /* opaque to us: the server spec's peer address */
+};
+enum { RAFT_NODE_STANDBY = 0, RAFT_NODE_VOTER = 1, RAFT_NODE_SPARE = 2 };
+#define RAFT_NODE_MEMBERS_MAX 64
+
+struct raft_node_owner {
+	void *owner;
+	/* A committed command, in index order, exactly once per process run (entries at or below
+	 * the restored state's index come again after a restart: skip those). Data borrowed for the
+	 * call. */
+	void (*apply)(void *owner, uint64_t index, uint64_t term, struct pk_bytes data);
+	/* Called on every change of role, term or known leader (leader_id 0: none known). */
+	void (*role)(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id);
+	/* An encoded message for that peer; data borrowed for the call. false: its queue is over
+	 * its budget (G9), the message is dropped and the library told so. Never loops back. */
+	bool (*send)(void *owner, uint64_t peer_id, const char *address, struct pk_bytes data);
+	/* The members as of the newest configuration (committed or not) changed. */
+	void (*members)(void *owner, const struct raft_member *members, size_t count);
+	/*
+	 * The library wants a snapshot. Fill *payload (the state's manifest) for a state whose
+	 * durable index is >= the returned *index... return false when the state is not durable
+	 * that far yet; it is asked again later.
+	 */
+	bool (*snapshot)(void *owner, uint64_t applied_index, struct pk_buf *payload);
+	/* At start: the newest manifest. State at or above its index: return 0. Otherwise an error:
+	 * this server must be given state before it can start. */
+	int (*restore)(void *owner, uint64_t index, struct pk_bytes payload, struct pk_err *err);
+	/*
+	 * A leader sent a manifest because our log is too far behind. Fetch the state from
+	 * `from_id`, make it durable and current, then call raft_node_install_done. Until then the
+	 * node holds the message, and its election timer. A newer one replaces the older.
+	 */
+	void (*install)(void *owner, uint64_t from_id, uint64_t index, uint64_t term,
+			struct pk_bytes payload);
+	/* Nothing may be trusted any more: write err and exit. */
+	void (*fatal)(void *owner, const struct pk_err *err);
+};
+
+struct raft_node_config {
+	uint64_t id;
+	const char *address;
+	unsigned heartbeat_ms;       /* 50 */
+	unsigned election_ms;        /* 500; a timer is randomised to 1x-2x */
+	unsigned install_timeout_ms; /* 600000 */
+	uint64_t snapshot_log_bytes; /* ask for a snapshot when the log holds more, 64 MiB */
+	uint64_t trailing_entries;   /* kept behind a snapshot for slow followers */
+	bool guard;                  /* false only in the regression tests that show the defects */
+};
+
+/*
+ * Open from what rlog_open found. When the log is empty and `bootstrap_count` > 0 the given members
+ * become configuration 1 (the same list on every server of a new cluster). Calls owner->restore if
+ * there is a manifest. Time starts at now_ms; rng is borrowed for the node's life.
+ */
+PK_CHECKED int raft_node_open(struct raft_node **out, const struct raft_node_config *cfg,
+			      const struct raft_node_owner *owner, struct rlog *log,
+			      const struct rlog_loaded *loaded, const struct raft_member *bootstrap,
+			      size_t bootstrap_count, int64_t now_ms, struct pk_rng *rng,
+			      struct pk_err *err);
+/* Stop; `closed` is called once everything is released, possibly before return. */
+void raft_node_close(struct raft_node *n, void (*closed)(void *owner), void *owner);
+
+/* Call every heartbeat_ms / 2 or so; now_ms never goes backwards. */
+void raft_node_tick(struct raft_node *n, int64_t now_ms);
+/* Bytes from an authenticated peer. Malformed: PK_EPROTO, nothing changed (close that peer's
+ * connection). */
+PK_CHECKED int raft_node_recv(struct raft_node *n, uint64_t from_id, struct pk_bytes data,
+			      int64_t now_ms, struct pk_err *err);
+
+/*
+ * Propose one entry (copied). PK_ESTATE when not leader, PK_EAGAIN when RAFT_NODE_INFLIGHT_MAX are
+ * outstanding. `done` later, after `apply` of that entry when it was applied.
+ * The entry will get index raft_node_last_index(n) + 1: ask before, it goes into the entry's
+ * header.
+ */
+typedef void raft_node_done_f(void *owner, enum raft_node_outcome outcome, uint64_t index);
+PK_CHECKED int raft_node_propose(struct raft_node *n, struct pk_bytes entry, raft_node_done_f *done,
+				 void *owner, struct pk_err *err);
+
+enum raft_node_role raft_node_role(const struct raft_node *n);
+uint64_t raft_node_term(const struct raft_node *n);
+uint64_t raft_node_leader(const struct raft_node *n); /* 0: none known */
+uint64_t raft_node_last_index(const struct raft_node *n);
+uint64_t raft_node_commit_index(const struct raft_node *n);
+size_t raft_node_inflight(const struct raft_node *n);
+size_t raft_node_members(const struct raft_node *n, struct raft_member *to, size_t most);
+/* On a leader: what it knows of a member (index it has stored; heard within an election timeout).
+ */
+bool raft_node_progress(const struct raft_node *n, uint64_t id, uint64_t *match_index,
+			bool *recent);
+
+/* The state fetched for the held install message is in place (rc 0), or could not be had (rc < 0).
+ */
+void raft_node_install_done(struct raft_node *n, int rc);
+
+/*
+ * One membership change at a time, on the leader, when nothing else is under way (PK_EAGAIN).
+ * `role` -1 removes; an unknown id is added as spare and then assigned. done(rc): 0 or PK_E*.
+ */
+typedef void raft_node_change_f(void *owner, int rc, const struct pk_err *err);
+PK_CHECKED int raft_node_change(struct raft_node *n, uint64_t id, const char *address, int role,
+				raft_node_change_f *done, void *owner, struct pk_err *err);
+
+/* Decode only, for the fuzzer: 0 or PK_EPROTO. */
+int raft_node_message_check(struct pk_bytes data);
+
+#endif

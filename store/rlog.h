@@ -1,0 +1,96 @@
+/*
+ * store/rlog.h - the Raft log on disk: segments of chained records, term and vote, the manifest.
+ *
+ * Files in its directory (formats in docs/disk-format.md):
+ *     meta-1, meta-2            term and vote, the newer valid one counts; written alternately
+ *     seg-<start index, 16 hex> a preallocated segment: header, then records
+ *     spare-<n>                 segments prepared ahead, recycled when the log is cut at its front
+ *     manifest-1, manifest-2    the last two Raft snapshots: index, term, membership, payload
+ * Every record: length, type, term, index, crc32c over header and payload, chained with the crc of
+ * the record before it, so a torn tail (the last write, never acknowledged) is told from damage in
+ * the middle. Space that held older records is told apart by the segment's own salt.
+ *
+ * One thread owns it. Appends complete in order, each after its bytes are synced; several that wait
+ * are written by one write and one sync. It never allocates disk space on the hot path: the next
+ * segment is always prepared before it is needed.
+ */
+#ifndef PK_STORE_RLOG_H
+#define PK_STORE_RLOG_H
+
+#include "store/disk.h"
+
+struct rlog;
+
+struct rlog_config {
+	uint64_t segment_bytes; /* 16 MiB unless configured; a larger record gets a segment of its
+				   own */
+	uint64_t cluster_id;    /* stamped into every file; another cluster's file is refused */
+	uint64_t server_id;
+};
+
+struct rlog_record {
+	uint64_t index;
+	uint64_t term;
+	uint16_t type;        /* RAFT_COMMAND, RAFT_BARRIER, RAFT_CHANGE */
+	struct pk_bytes data; /* length a multiple of 8 for commands */
+};
+
+struct rlog_manifest {
+	uint64_t index, term;    /* last entry that the snapshot includes */
+	uint64_t conf_index;     /* index of `conf` */
+	struct pk_bytes conf;    /* encoded membership */
+	struct pk_bytes payload; /* the state's manifest, at most RLOG_PAYLOAD_BYTES_MAX */
+};
+#define RLOG_PAYLOAD_BYTES_MAX (1u << 20)
+
+/* What start-up found; owned by the caller, freed by rlog_loaded_release. */
+struct rlog_loaded {
+	uint64_t term, voted_for;
+	bool has_manifest;
+	struct rlog_manifest manifest; /* memory in `memory` */
+	uint64_t start_index;          /* index of the first record, or where the first will go */
+	struct rlog_record *records;   /* contiguous from start_index; data in `memory` */
+	size_t record_count;
+	bool torn_tail; /* an unfinished last write was cut off */
+	struct pk_buf memory;
+};
+
+/*
+ * Read everything and make the directory ready to append. PK_ECORRUPT names file, offset and what
+ * was wrong, and changes nothing: damage in the middle is never cut off silently.
+ * `done` callbacks of the disk must run from now on.
+ */
+PK_CHECKED int rlog_open(struct rlog **out, struct disk *disk, const struct rlog_config *cfg,
+			 struct rlog_loaded *loaded, struct pk_err *err);
+void rlog_loaded_release(struct rlog_loaded *loaded);
+
+typedef void rlog_done_f(void *owner, int rc, const struct pk_err *err);
+
+/* Durable when they return. Any error: the caller stops. */
+PK_CHECKED int rlog_set_term(struct rlog *l, uint64_t term,
+			     struct pk_err *err); /* forgets the vote */
+PK_CHECKED int rlog_set_vote(struct rlog *l, uint64_t server_id, struct pk_err *err);
+
+/* Records with consecutive indexes from the end of the log. Data is copied. `done` once all are
+ * durable, in order. */
+void rlog_append(struct rlog *l, const struct rlog_record *records, size_t count, rlog_done_f *done,
+		 void *owner);
+/* Forget records from `index` on; takes effect in order with appends, and is durable before a later
+ * append completes. */
+void rlog_truncate(struct rlog *l, uint64_t index);
+/*
+ * Store a manifest; then records up to manifest.index - keep_count may go (keep_count 0 with
+ * reset=true: an installed snapshot replaces the whole log, whose next index is manifest.index + 1;
+ * crash-safe at every step: after a restart either the old log or the new, empty one is found).
+ */
+void rlog_manifest_put(struct rlog *l, const struct rlog_manifest *m, uint64_t keep_count,
+		       bool reset, rlog_done_f *done, void *owner);
+/* The newest stored manifest, borrowed until the next put completes; NULL when there is none. */
+const struct rlog_manifest *rlog_manifest_get(const struct rlog *l);
+
+uint64_t rlog_bytes(const struct rlog *l); /* bytes of live records, for deciding on snapshots */
+uint64_t rlog_last_index(const struct rlog *l);
+/* Wait for nothing, forget everything: after the disk has stopped calling back. */
+void rlog_close(struct rlog *l);
+
+#endif
