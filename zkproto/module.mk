@@ -1,3 +1,3 @@
-zkproto_SRCS :=
+zkproto_SRCS := zk.c
 zkproto_DEPS := net base
 zkproto_PKGS :=
