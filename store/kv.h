@@ -12,7 +12,8 @@
  *     loop:    (puts go on)       kv_commit_end(kv, job)
  *
  * All functions but kv_commit_run belong to one thread, the owner's. The only module that knows
- * LMDB. Keys are 1 to KV_KEY_BYTES_MAX bytes, ordered as memcmp. A crash is simulated by kv_drop.
+ * LMDB. Keys are 1 to KV_KEY_BYTES_MAX bytes, ordered as memcmp. A crash is simulated by kv_close:
+ * nothing but finished commits outlives it.
  */
 #ifndef PK_STORE_KV_H
 #define PK_STORE_KV_H
@@ -32,7 +33,8 @@ struct kv_config {
 	bool sync;               /* false only in simulation on a memory-backed folder */
 };
 
-/* Open or create. PK_ECORRUPT when LMDB refuses the file. */
+/* Open or create, holding a lock on the file `lock` in dir: PK_ESTATE when it is held already.
+ * PK_ECORRUPT when LMDB refuses the file. */
 PK_CHECKED int kv_open(struct kv **out, const struct kv_config *cfg, struct pk_err *err);
 /* Close, forgetting what no finished commit holds. No job may be running. */
 void kv_close(struct kv *kv);
@@ -58,8 +60,11 @@ uint64_t kv_overlay_bytes(
 	const struct kv *kv); /* memory of both overlays, for deciding when to commit */
 uint64_t kv_disk_bytes(const struct kv *kv); /* pages in use in LMDB, in bytes */
 
-/* Freeze the active overlay. NULL when a job is not ended yet or there is nothing to write. */
+/* Freeze the active overlay. NULL when a job is not ended yet, when there is nothing to write, or
+ * when the map must grow for it and an export is open (kv_commit_held: close it, or wait). No
+ * cursor may be open. */
 struct kv_job *kv_commit_begin(struct kv *kv);
+bool kv_commit_held(const struct kv *kv); /* the last kv_commit_begin waits for an export */
 /* Write it: one transaction, synced. Any thread, blocks. An error leaves the durable state as it
  * was; the owner stops the process. */
 PK_CHECKED int kv_commit_run(struct kv_job *job, struct pk_err *err);

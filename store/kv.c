@@ -1,0 +1,422 @@
+#include "store/kv.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "store/kv_impl.h"
+
+/* ---- open and close --------------------------------------------------------------------------*/
+
+static int renew(struct kv *kv)
+{
+	int rc = mdb_txn_renew(kv->reader);
+
+	if (rc == MDB_MAP_RESIZED) { /* only another process could: take its size */
+		rc = mdb_env_set_mapsize(kv->e.env, 0);
+		if (rc == 0)
+			rc = mdb_txn_renew(kv->reader);
+	}
+	return rc;
+}
+
+int kv_open(struct kv **out, const struct kv_config *cfg, struct pk_err *err)
+{
+	struct kv *kv = pk_alloc(sizeof(*kv));
+
+	int rc = kv_env_open(&kv->e, cfg, err);
+	if (rc != 0) {
+		free(kv);
+		return pk_err_wrap(err, "open the state");
+	}
+	rc = pk_random_secret(&kv->seed, sizeof(kv->seed), err);
+	if (rc == 0) {
+		rc = mdb_txn_begin(kv->e.env, NULL, MDB_RDONLY, &kv->reader);
+		if (rc != 0)
+			rc = kv_env_err(err, rc, "begin", kv->e.dir);
+	}
+	if (rc != 0) {
+		kv_env_close(&kv->e);
+		free(kv);
+		return rc;
+	}
+	kv->active = kv_overlay_new();
+	*out = kv;
+	return 0;
+}
+
+void kv_close(struct kv *kv)
+{
+	if (kv == NULL)
+		return;
+	PK_ASSERT(kv->cursors == 0 && kv->exports == 0);
+	mdb_txn_abort(kv->reader);
+	kv_env_close(&kv->e);
+	kv_overlay_free(kv->active);
+	kv_overlay_free(kv->frozen);
+	free(kv->cur_spare);
+	free(kv->job);
+	free(kv);
+}
+
+/* ---- point access ----------------------------------------------------------------------------*/
+
+static void assert_key(struct pk_bytes key)
+{
+	PK_ASSERT(key.len > 0 && key.len <= KV_KEY_BYTES_MAX);
+}
+
+/* In the frozen overlay or LMDB. */
+static int get_below(struct kv *kv, uint64_t hash, struct pk_bytes key, struct pk_bytes *val)
+{
+	if (kv->frozen != NULL) {
+		const struct kv_rec *r = kv_overlay_find(kv->frozen, hash, key);
+
+		if (r != NULL) {
+			if (!r->gone)
+				*val = pk_bytes(r->val, r->val_len);
+			return !r->gone;
+		}
+	}
+	MDB_val k = kv_mdb(key), v;
+	int rc = mdb_get(kv->reader, kv->e.dbi, &k, &v);
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0)
+		kv_env_stop(rc, "get", kv->e.dir);
+	*val = kv_bytes(v);
+	return 1;
+}
+
+int kv_get(struct kv *kv, struct pk_bytes key, struct pk_bytes *val)
+{
+	assert_key(key);
+	uint64_t hash = kv_overlay_hash(kv->seed, key);
+	const struct kv_rec *r = kv_overlay_find(kv->active, hash, key);
+
+	if (r == NULL)
+		return get_below(kv, hash, key, val);
+	if (!r->gone)
+		*val = pk_bytes(r->val, r->val_len);
+	return !r->gone;
+}
+
+void kv_put(struct kv *kv, struct pk_bytes key, struct pk_bytes val)
+{
+	assert_key(key);
+	PK_ASSERT(val.len <= UINT32_MAX - 64);
+	PK_ASSERT(kv->cursors == 0);
+	kv_overlay_put(kv->active, kv_overlay_hash(kv->seed, key), key, val);
+}
+
+void kv_del(struct kv *kv, struct pk_bytes key)
+{
+	struct pk_bytes val;
+
+	assert_key(key);
+	PK_ASSERT(kv->cursors == 0);
+	uint64_t hash = kv_overlay_hash(kv->seed, key);
+	const struct kv_rec *r = kv_overlay_find(kv->active, hash, key);
+	if (r == NULL ? get_below(kv, hash, key, &val) == 1 : !r->gone)
+		kv_overlay_del(kv->active, hash, key);
+}
+
+/* ---- cursors ---------------------------------------------------------------------------------*/
+
+/*
+ * Three sorted sources, newest first. Each shows its next key; the smallest goes out, and every
+ * source that shows the same key steps on with it, so an older layer never shows through.
+ */
+struct kv_cur {
+	struct kv *kv;
+	struct kv_overlay_pos active, frozen;
+	MDB_cursor *mdb; /* NULL: at its end */
+	MDB_val mdb_key, mdb_val;
+	bool mdb_shown; /* went out, or lies under what did: step on first */
+	bool ended;
+	size_t prefix_len;
+	uint8_t prefix[KV_KEY_BYTES_MAX];
+};
+
+static void mdb_step(struct kv_cur *cur, MDB_cursor_op op)
+{
+	int rc = mdb_cursor_get(cur->mdb, &cur->mdb_key, &cur->mdb_val, op);
+
+	if (rc == 0)
+		return;
+	if (rc != MDB_NOTFOUND)
+		kv_env_stop(rc, "walk", cur->kv->e.dir);
+	mdb_cursor_close(cur->mdb);
+	cur->mdb = NULL;
+}
+
+struct kv_cur *kv_cur_open(struct kv *kv, struct pk_bytes prefix, struct pk_bytes from)
+{
+	struct kv_cur *cur = kv->cur_spare != NULL ? kv->cur_spare : pk_realloc(NULL, sizeof(*cur));
+
+	kv->cur_spare = NULL;
+	cur->kv = kv;
+	kv->cursors++;
+	cur->active = cur->frozen = (struct kv_overlay_pos){ 0 };
+	cur->mdb = NULL;
+	cur->mdb_shown = false;
+	cur->ended = prefix.len > KV_KEY_BYTES_MAX; /* no key is that long */
+	cur->prefix_len = cur->ended ? 0 : prefix.len;
+	if (cur->ended)
+		return cur;
+	if (prefix.len > 0)
+		memcpy(cur->prefix, prefix.data, prefix.len);
+	struct pk_bytes start = pk_bytes_cmp(from, prefix) > 0 ? from : prefix;
+
+	cur->active = kv_overlay_seek(kv->active, start);
+	if (kv->frozen != NULL)
+		cur->frozen = kv_overlay_seek(kv->frozen, start);
+	int rc = mdb_cursor_open(kv->reader, kv->e.dbi, &cur->mdb);
+	if (rc != 0)
+		kv_env_stop(rc, "open a cursor", kv->e.dir);
+	cur->mdb_key = kv_mdb(start);
+	mdb_step(cur, start.len > 0 ? MDB_SET_RANGE : MDB_FIRST);
+	return cur;
+}
+
+static bool rec_is(const struct kv_rec *r, struct pk_bytes key)
+{
+	return r != NULL && pk_bytes_eq(pk_bytes(r->key, r->key_len), key);
+}
+
+static const struct kv_rec *lesser(const struct kv_rec *newer, const struct kv_rec *older)
+{
+	if (newer == NULL || older == NULL)
+		return newer != NULL ? newer : older;
+	return pk_bytes_cmp(pk_bytes(older->key, older->key_len),
+			    pk_bytes(newer->key, newer->key_len)) < 0
+		       ? older
+		       : newer;
+}
+
+int kv_cur_next(struct kv_cur *cur, struct pk_bytes *key, struct pk_bytes *val)
+{
+	struct pk_bytes prefix = pk_bytes(cur->prefix, cur->prefix_len);
+
+	for (;;) {
+		if (cur->mdb != NULL && cur->mdb_shown) {
+			cur->mdb_shown = false; /* late, for a borrowed value ends with it */
+			mdb_step(cur, MDB_NEXT);
+		}
+		const struct kv_rec *a = kv_overlay_at(cur->active);
+		const struct kv_rec *f = kv_overlay_at(cur->frozen);
+		const struct kv_rec *rec = lesser(a, f);
+		struct pk_bytes least = PK_BYTES_NONE;
+
+		if (rec != NULL)
+			least = pk_bytes(rec->key, rec->key_len);
+		if (cur->mdb != NULL) {
+			struct pk_bytes k = kv_bytes(cur->mdb_key);
+			int order = rec == NULL ? -1 : pk_bytes_cmp(k, least);
+
+			if (order < 0) {
+				least = k;
+				rec = NULL;
+			}
+			cur->mdb_shown = order <= 0;
+		}
+		if (least.len == 0 || cur->ended || !pk_bytes_starts(least, prefix)) {
+			cur->mdb_shown = false;
+			cur->ended = true;
+			return 0;
+		}
+		if (rec_is(a, least))
+			kv_overlay_step(&cur->active);
+		if (rec_is(f, least))
+			kv_overlay_step(&cur->frozen);
+		if (rec != NULL && rec->gone)
+			continue;
+		*key = least;
+		*val = rec != NULL ? pk_bytes(rec->val, rec->val_len) : kv_bytes(cur->mdb_val);
+		return 1;
+	}
+}
+
+void kv_cur_close(struct kv_cur *cur)
+{
+	struct kv *kv = cur->kv;
+
+	PK_ASSERT(kv->cursors > 0);
+	kv->cursors--;
+	if (cur->mdb != NULL)
+		mdb_cursor_close(cur->mdb);
+	if (kv->cur_spare == NULL)
+		kv->cur_spare = cur;
+	else
+		free(cur);
+}
+
+/* ---- commit ----------------------------------------------------------------------------------*/
+
+uint64_t kv_overlay_bytes(const struct kv *kv)
+{
+	uint64_t bytes = kv_overlay_memory(kv->active);
+
+	return kv->frozen != NULL ? bytes + kv_overlay_memory(kv->frozen) : bytes;
+}
+
+static MDB_stat stat_of(const struct kv *kv)
+{
+	MDB_stat stat;
+	int rc = mdb_stat(kv->reader, kv->e.dbi, &stat);
+
+	PK_ASSERT(rc == 0);
+	return stat;
+}
+
+uint64_t kv_disk_bytes(const struct kv *kv)
+{
+	MDB_stat s = stat_of(kv);
+
+	/* with the two meta pages */
+	return (2 + s.ms_branch_pages + s.ms_leaf_pages + s.ms_overflow_pages) *
+	       (uint64_t)kv->e.page_bytes;
+}
+
+/*
+ * More than a commit of the active overlay can add at the end of the file, should no freed page be
+ * fit for reuse. A leaf that is touched is copied, and may be split once however full it was;
+ * beyond that, new pages are at least a quarter full. The branches above them: no more than copies
+ * of all, and one new for every two new leaves. Then the list of freed pages, eight bytes each.
+ */
+static uint64_t growth_of_commit(const struct kv *kv)
+{
+	MDB_stat s = stat_of(kv);
+	uint64_t count = kv_overlay_count(kv->active);
+	uint64_t touched = count < s.ms_leaf_pages ? count : s.ms_leaf_pages;
+	uint64_t filled = 4 * (kv_overlay_payload(kv->active) + 16 * count) / kv->e.page_bytes + 1;
+	uint64_t leaves = 2 * touched + filled;
+	uint64_t branches = 2 * s.ms_branch_pages + leaves / 2;
+	uint64_t freed = (leaves + branches + s.ms_overflow_pages) / 256 + 64;
+
+	return (leaves + branches + freed) * kv->e.page_bytes;
+}
+
+struct kv_job *kv_commit_begin(struct kv *kv)
+{
+	PK_ASSERT(kv->cursors == 0);
+	kv->held_by_export = false;
+	if (kv->job != NULL || kv_overlay_count(kv->active) == 0)
+		return NULL;
+	uint64_t growth = growth_of_commit(kv);
+	if (kv_env_headroom(&kv->e) < growth && kv->e.map_bytes < kv->e.map_bytes_most) {
+		if (kv->exports > 0) {
+			kv->held_by_export = true;
+			return NULL;
+		}
+		kv_grow(kv, growth);
+	}
+	kv->frozen = kv->active;
+	kv->active = kv_overlay_new();
+	kv->job = pk_alloc(sizeof(*kv->job));
+	kv->job->kv = kv;
+	return kv->job;
+}
+
+bool kv_commit_held(const struct kv *kv)
+{
+	return kv->held_by_export;
+}
+
+/* The reader of the owner's thread is the one transaction that is open now. */
+void kv_grow(struct kv *kv, uint64_t growth)
+{
+	PK_ASSERT(kv->job == NULL && kv->cursors == 0 && kv->exports == 0);
+	mdb_txn_reset(kv->reader);
+	kv_env_grow(&kv->e, growth);
+	int rc = renew(kv);
+	if (rc != 0)
+		kv_env_stop(rc, "renew the reader", kv->e.dir);
+}
+
+static int write_overlay(struct kv_env *e, const struct kv_overlay *o, MDB_txn *txn)
+{
+	const struct kv_rec *r;
+	MDB_cursor *cur;
+
+	int rc = mdb_cursor_open(txn, e->dbi, &cur);
+	if (rc != 0)
+		return rc;
+	/* In key order: neighbours share their pages, and the cursor looks in its page first. */
+	struct kv_overlay_pos pos = kv_overlay_seek(o, PK_BYTES_NONE);
+	for (; rc == 0 && (r = kv_overlay_at(pos)) != NULL; kv_overlay_step(&pos)) {
+		MDB_val k = kv_mdb(pk_bytes(r->key, r->key_len));
+		MDB_val v = kv_mdb(pk_bytes(r->val, r->val_len));
+
+		if (!r->gone) {
+			rc = mdb_cursor_put(cur, &k, &v, 0);
+			continue;
+		}
+		rc = mdb_cursor_get(cur, &k, NULL, MDB_SET);
+		if (rc == 0)
+			rc = mdb_cursor_del(cur, 0);
+		else if (rc == MDB_NOTFOUND) /* put and deleted since the last commit */
+			rc = 0;
+	}
+	mdb_cursor_close(cur);
+	return rc;
+}
+
+int kv_commit_run(struct kv_job *job, struct pk_err *err)
+{
+	struct kv_env *e = &job->kv->e;
+	MDB_txn *txn;
+
+	PK_ASSERT(!job->written);
+	int rc = mdb_txn_begin(e->env, NULL, 0, &txn);
+	if (rc != 0)
+		return kv_env_err(err, rc, "begin a commit", e->dir);
+	rc = write_overlay(e, job->kv->frozen, txn);
+	if (rc != 0)
+		mdb_txn_abort(txn);
+	else
+		rc = mdb_txn_commit(txn);
+	if (rc != 0)
+		return kv_env_err(err, rc, "commit", e->dir);
+	job->written = true;
+	return 0;
+}
+
+void kv_commit_end(struct kv *kv, struct kv_job *job)
+{
+	PK_ASSERT(job != NULL && kv->job == job && job->written);
+	PK_ASSERT(kv->cursors == 0);
+	mdb_txn_reset(kv->reader);
+	int rc = renew(kv);
+	if (rc != 0)
+		kv_env_stop(rc, "renew the reader", kv->e.dir);
+	/* Only now: the reader sees what the frozen overlay said. */
+	kv_overlay_free(kv->frozen);
+	kv->frozen = NULL;
+	kv->job = NULL;
+	free(job);
+}
+
+void kv_check(struct kv *kv)
+{
+	struct pk_bytes key, val, again, before = PK_BYTES_NONE;
+	MDB_envinfo info;
+
+	kv_overlay_assert(kv->active, kv->seed);
+	if (kv->frozen != NULL)
+		kv_overlay_assert(kv->frozen, kv->seed);
+	PK_ASSERT((kv->frozen != NULL) == (kv->job != NULL)); /* K5 */
+	int rc = mdb_env_info(kv->e.env, &info);
+	PK_ASSERT(rc == 0);
+	PK_ASSERT(kv->job != NULL || mdb_txn_id(kv->reader) == info.me_last_txnid); /* K6 */
+	PK_ASSERT(info.me_mapsize == kv->e.map_bytes);                              /* K7 */
+
+	struct kv_cur *cur = kv_cur_open(kv, PK_BYTES_NONE, PK_BYTES_NONE);
+	uint8_t last[KV_KEY_BYTES_MAX];
+	while (kv_cur_next(cur, &key, &val) == 1) {
+		PK_ASSERT(pk_bytes_cmp(before, key) < 0); /* K8 */
+		PK_ASSERT(kv_get(kv, key, &again) == 1);  /* K8 */
+		PK_ASSERT(pk_bytes_eq(val, again));       /* K8 */
+		memcpy(last, key.data, key.len);
+		before = pk_bytes(last, key.len);
+	}
+	kv_cur_close(cur);
+}
