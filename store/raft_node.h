@@ -4,7 +4,11 @@
  * The only door to libraft. It owns struct raft, our struct raft_io over an rlog, and the guard
  * (docs/raft-guard.md: clauses G1-G7, G9 contain published and reproduced defects of libraft
  * 0.15.0). A core: time, randomness, disk and messages come in from outside, so the simulator runs
- * this very code. Owner's callbacks are never called inside raft_node_propose.
+ * this very code.
+ *
+ * Callbacks: `apply` runs inside the library, so propose and change answer PK_EAGAIN there; every
+ * other callback may call anything but raft_node_close. Inside raft_node_propose only `send` (and
+ * `fatal`) are called. The first calls of `role` and `members` come with the first tick.
  *
  * Rules it enforces: entries are one buffer, non-empty, a multiple of 8 (G6); at most
  * RAFT_NODE_INFLIGHT_MAX proposals are outstanding; a failed disk request or an unavailable library
@@ -17,6 +21,7 @@
 #include "store/rlog.h"
 
 #define RAFT_NODE_INFLIGHT_MAX 2
+#define RAFT_GUARD_ALL         UINT32_MAX /* store/raft_guard.h names the clauses */
 
 struct raft_node;
 
@@ -40,6 +45,9 @@ struct raft_node_owner {
 	 * the restored state's index come again after a restart: skip those). Data borrowed for the
 	 * call. */
 	void (*apply)(void *owner, uint64_t index, uint64_t term, struct pk_bytes data);
+	/* A committed index that carries no command (barrier, membership change), in order with
+	 * apply; after a restart the same rule: skip what the state already has. */
+	void (*skip)(void *owner, uint64_t index, uint64_t term);
 	/* Called on every change of role, term or known leader (leader_id 0: none known). */
 	void (*role)(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id);
 	/* An encoded message for that peer; data borrowed for the call. false: its queue is over
@@ -48,18 +56,23 @@ struct raft_node_owner {
 	/* The members as of the newest configuration (committed or not) changed. */
 	void (*members)(void *owner, const struct raft_member *members, size_t count);
 	/*
-	 * The library wants a snapshot. Fill *payload (the state's manifest) for a state whose
-	 * durable index is >= the returned *index... return false when the state is not durable
-	 * that far yet; it is asked again later.
+	 * The log is larger than snapshot_log_bytes: entries up to the state's *durable* index may
+	 * go. In: *index is the applied index. Out: set it to the durable index (not above what it
+	 * was) and fill *payload, the manifest of a state that holds at least that index. Return
+	 * false when there is none; it is asked again with the next commit.
 	 */
-	bool (*snapshot)(void *owner, uint64_t applied_index, struct pk_buf *payload);
+	bool (*snapshot)(void *owner, uint64_t *index, struct pk_buf *payload);
 	/* At start: the newest manifest. State at or above its index: return 0. Otherwise an error:
 	 * this server must be given state before it can start. */
 	int (*restore)(void *owner, uint64_t index, struct pk_bytes payload, struct pk_err *err);
 	/*
 	 * A leader sent a manifest because our log is too far behind. Fetch the state from
-	 * `from_id`, make it durable and current, then call raft_node_install_done. Until then the
-	 * node holds the message, and its election timer. A newer one replaces the older.
+	 * `from_id`, make it durable and current, then call raft_node_install_done; on failure call
+	 * it with rc < 0 after a pause, for the leader sends again at once. A newer one replaces
+	 * the older. While fetching, commands may still be applied to the old state (from another
+	 * leader): before the swap compare indexes, never go backwards. The fetched state may be
+	 * ahead of `index`; entries it already has are then applied again: skip them. A crash after
+	 * the swap leaves a state ahead of the log, which is safe: the log is intact, only behind.
 	 */
 	void (*install)(void *owner, uint64_t from_id, uint64_t index, uint64_t term,
 			struct pk_bytes payload);
@@ -75,7 +88,7 @@ struct raft_node_config {
 	unsigned install_timeout_ms; /* 600000 */
 	uint64_t snapshot_log_bytes; /* ask for a snapshot when the log holds more, 64 MiB */
 	uint64_t trailing_entries;   /* kept behind a snapshot for slow followers */
-	bool guard;                  /* false only in the regression tests that show the defects */
+	uint32_t guard;              /* RAFT_GUARD_ALL; less only in the regression tests */
 };
 
 /*
@@ -88,7 +101,8 @@ PK_CHECKED int raft_node_open(struct raft_node **out, const struct raft_node_con
 			      const struct rlog_loaded *loaded, const struct raft_member *bootstrap,
 			      size_t bootstrap_count, int64_t now_ms, struct pk_rng *rng,
 			      struct pk_err *err);
-/* Stop; `closed` is called once everything is released, possibly before return. */
+/* Stop and release everything; `closed` is called before return. The disk must have stopped calling
+ * back; rlog_close comes after. Outstanding proposals and changes get no callback. */
 void raft_node_close(struct raft_node *n, void (*closed)(void *owner), void *owner);
 
 /* Call every heartbeat_ms / 2 or so; now_ms never goes backwards. */
@@ -120,8 +134,8 @@ size_t raft_node_members(const struct raft_node *n, struct raft_member *to, size
 bool raft_node_progress(const struct raft_node *n, uint64_t id, uint64_t *match_index,
 			bool *recent);
 
-/* The state fetched for the held install message is in place (rc 0), or could not be had (rc < 0).
- */
+/* The state fetched for the held install message is in place (rc 0), or could not be had (rc < 0:
+ * the leader is told and will send a manifest again). */
 void raft_node_install_done(struct raft_node *n, int rc);
 
 /*
