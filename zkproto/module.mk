@@ -1,3 +1,3 @@
-zkproto_SRCS := zk.c
+zkproto_SRCS := multi.c record.c wire.c zk.c
 zkproto_DEPS := net base
 zkproto_PKGS :=
