@@ -298,23 +298,31 @@ struct net_loop *net_loop_new(struct pk_err *err)
 	return l;
 }
 
+/* Deferred while the loop stood still: do not wait before they ran. */
+static void wake_for_defers(struct net_loop *l)
+{
+	int rc;
+
+	if (TAILQ_EMPTY(&l->defers) || uv_is_active((uv_handle_t *)&l->idle))
+		return;
+	rc = uv_idle_start(&l->idle, on_idle);
+	PK_ASSERT(rc == 0);
+}
+
 void net_loop_run(struct net_loop *l)
 {
 	PK_ASSERT(l->magic == LOOP_MAGIC);
 	PK_ASSERT(!l->freeing);
-	while (!l->stopping && net_loop_turn(l, true))
-		continue;
+	wake_for_defers(l);
+	if (!l->stopping)
+		uv_run(&l->uv, UV_RUN_DEFAULT);
 	l->stopping = false;
 }
 
 bool net_loop_turn(struct net_loop *l, bool wait)
 {
 	PK_ASSERT(l->magic == LOOP_MAGIC);
-	if (!TAILQ_EMPTY(&l->defers) && !uv_is_active((uv_handle_t *)&l->idle)) {
-		int rc = uv_idle_start(&l->idle, on_idle); /* deferred while the loop stood still */
-
-		PK_ASSERT(rc == 0);
-	}
+	wake_for_defers(l);
 	return uv_run(&l->uv, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT) != 0;
 }
 
