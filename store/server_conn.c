@@ -1,0 +1,774 @@
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "store/server_int.h"
+#include "zkproto/record.h"
+
+#define REPLY_HEADER_BYTES 20 /* frame length, xid, zxid, err */
+
+void conn_unref(struct conn *c)
+{
+	PK_ASSERT(c->refs > 0);
+	if (--c->refs == 0 && c->gone) {
+		c->magic = 0;
+		free(c);
+	}
+}
+
+/* ---- what goes out ---- */
+
+void conn_send(struct conn *c, struct pk_bytes frame)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	size_t waiting = c->server->out.send(c->io, frame);
+
+	c->stats.sent++;
+	c->server->stats.packets_sent++;
+	if (waiting > CONN_OUT_BYTES_MAX && !c->blocked) {
+		c->blocked = true;
+		conn_flow(c);
+	}
+}
+
+/* Start a reply in the scratch frame; the body is appended to what it returns. */
+static struct pk_buf *reply_begin(struct conn *c)
+{
+	struct pk_buf *f = &c->server->frame;
+
+	pk_buf_clear(f);
+	pk_buf_grow(f, REPLY_HEADER_BYTES);
+	return f;
+}
+
+static void count_latency(struct conn *c, const struct req *q)
+{
+	struct server *s = c->server;
+	int64_t us = (s->now_ms - q->at_ms) * 1000;
+
+	if (s->stats.latency_count == 0 || us < s->stats.latency_min_us)
+		s->stats.latency_min_us = us;
+	if (us > s->stats.latency_max_us)
+		s->stats.latency_max_us = us;
+	s->stats.latency_sum_us += (uint64_t)us;
+	s->stats.latency_count++;
+	if (c->stats.count_latency == 0 || us < c->stats.min_latency_us)
+		c->stats.min_latency_us = us;
+	if (us > c->stats.max_latency_us)
+		c->stats.max_latency_us = us;
+	c->stats.sum_latency_us += (uint64_t)us;
+	c->stats.count_latency++;
+	c->stats.last_latency_us = us;
+	c->stats.last_response_ms = s->now_ms;
+	c->stats.last_op = q->op;
+	c->stats.last_xid = q->xid;
+}
+
+static void reply_end(struct conn *c, const struct req *q, uint64_t zxid, int32_t err)
+{
+	struct pk_buf *f = &c->server->frame;
+
+	pk_put_be32(f->data, (uint32_t)(f->len - 4));
+	pk_put_be32(f->data + 4, (uint32_t)q->xid);
+	pk_put_be64(f->data + 8, zxid);
+	pk_put_be32(f->data + 16, (uint32_t)err);
+	c->stats.last_zxid = zxid;
+	count_latency(c, q);
+	conn_send(c, pk_buf_bytes(f));
+}
+
+static void reply_error(struct conn *c, const struct req *q, uint64_t zxid, int32_t err)
+{
+	reply_begin(c);
+	reply_end(c, q, zxid, err);
+}
+
+static uint64_t last_zxid(const struct conn *c)
+{
+	return tree_meta(c->server->tree)->zxid;
+}
+
+void conn_tell(void *owner, int32_t event, struct pk_bytes path, void *arg)
+{
+	struct conn *c = owner;
+	struct server *s = arg;
+	struct pk_buf *f = &s->event_frame;
+
+	PK_ASSERT(c->magic == CONN_MAGIC);
+	if (f->len == 0) { /* the same bytes for everyone who is told of it */
+		struct zk_watcher_event e = { .type = event,
+					      .state = ZK_STATE_CONNECTED,
+					      .path = path };
+
+		pk_buf_grow(f, 4);
+		pk_buf_add_be32(f, (uint32_t)ZK_XID_NOTIFICATION);
+		pk_buf_add_be64(f, (uint64_t)-1);
+		pk_buf_add_be32(f, 0);
+		zk_watcher_event_encode(f, &e);
+		pk_put_be32(f->data, (uint32_t)(f->len - 4));
+	}
+	conn_send(c, pk_buf_bytes(f));
+}
+
+/* ---- the queue of one connection ---- */
+
+static struct req *ring_at(struct conn *c, uint32_t i)
+{
+	PK_ASSERT(i < c->ring_count);
+	return &c->ring[(c->ring_head + i) & (c->ring_cap - 1)];
+}
+
+static void ring_push(struct conn *c, const struct req *q)
+{
+	if (c->ring_count == c->ring_cap) {
+		uint32_t cap = c->ring_cap > 0 ? c->ring_cap * 2 : 4;
+		struct req *ring = pk_alloc(cap * sizeof(*ring));
+
+		for (uint32_t i = 0; i < c->ring_count; i++)
+			ring[i] = *ring_at(c, i);
+		free(c->ring);
+		c->ring = ring;
+		c->ring_cap = cap;
+		c->ring_head = 0;
+	}
+	c->ring[(c->ring_head + c->ring_count++) & (c->ring_cap - 1)] = *q;
+	c->ring_bytes += q->len;
+}
+
+static struct req ring_pop(struct conn *c)
+{
+	struct req q = *ring_at(c, 0);
+
+	c->ring_head++;
+	c->ring_count--;
+	c->ring_bytes -= q.len;
+	if (c->ring_count == 0 &&
+	    c->ring_cap > 64) { /* a burst is over: idle connections stay small */
+		free(c->ring);
+		c->ring = NULL;
+		c->ring_cap = c->ring_head = 0;
+	}
+	return q;
+}
+
+static void ring_clear(struct conn *c)
+{
+	while (c->ring_count > 0)
+		free(ring_pop(c).body);
+	free(c->ring);
+	c->ring = NULL;
+	c->ring_cap = c->ring_head = 0;
+}
+
+/* Should reading from it pause? Tell the shell when that changed. */
+void conn_flow(struct conn *c)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	size_t most = c->paused ? CONN_QUEUE_MAX / 2 : CONN_QUEUE_MAX;
+	bool pause = c->state == CONN_JOINING || c->blocked || c->ring_count >= most ||
+		     c->ring_bytes + c->held.len >= CONN_QUEUE_BYTES_MAX ||
+		     c->server->backlog_bytes > SERVER_BACKLOG_BYTES_MAX;
+
+	if (pause != c->paused) {
+		c->paused = pause;
+		c->server->out.pause(c->io, pause);
+	}
+}
+
+void conn_close(struct conn *c, bool flush, const char *reason)
+{
+	struct server *s = c->server;
+
+	if (c->state == CONN_CLOSED)
+		return;
+	if (c->state == CONN_OPEN)
+		HASH_DELETE(hh, s->by_session, c);
+	c->state = CONN_CLOSED;
+	watcher_drop(s->watches, &c->watcher);
+	ring_clear(c);
+	pk_buf_release(&c->held);
+	s->out.close(c->io, flush, reason);
+}
+
+void server_conn_close(struct conn *c, const char *reason)
+{
+	conn_close(c, true, reason);
+}
+
+void conns_close_all(struct server *s, const char *reason)
+{
+	struct conn *c;
+
+	TAILQ_FOREACH (c, &s->conns, link)
+		conn_close(c, true, reason);
+}
+
+struct conn *conn_of_session(struct server *s, uint64_t session_id)
+{
+	struct conn *c;
+
+	HASH_FIND(hh, s->by_session, &session_id, sizeof(session_id), c);
+	return c;
+}
+
+static void touch(struct conn *c)
+{
+	struct server *s = c->server;
+
+	if (c->touched)
+		return;
+	c->touched = true;
+	if (s->touched_count == s->touched_cap) {
+		s->touched_cap = s->touched_cap > 0 ? s->touched_cap * 2 : 64;
+		s->touched = pk_realloc(s->touched, s->touched_cap * sizeof(*s->touched));
+	}
+	s->touched[s->touched_count++] = c->session_id;
+}
+
+/* ---- reads, at the head of the queue ---- */
+
+static void whoami(struct conn *c, struct pk_buf *out)
+{
+	pk_buf_add_be32(out, (uint32_t)c->id_count);
+	for (size_t i = 0; i < c->id_count; i++) {
+		struct pk_bytes user = c->ids[i].id;
+
+		/* Only the name of a digest user, as AuthUtil.getUser */
+		if (pk_bytes_is(c->ids[i].scheme, "digest")) {
+			const uint8_t *colon = memchr(user.data, ':', user.len);
+			if (colon != NULL)
+				user.len = (size_t)(colon - user.data);
+		}
+		zk_wr_ustring(out, c->ids[i].scheme);
+		zk_wr_ustring(out, user);
+	}
+}
+
+static void answer(struct conn *c, const struct req *q, struct pk_bytes body)
+{
+	struct server *s = c->server;
+	struct pk_buf *f = reply_begin(c);
+	struct tree_read r = { .out = f };
+
+	switch (q->op) {
+	case ZK_OP_PING:
+		break;
+	case ZK_OP_SYNC: { /* its place in the log was the answer; the path comes back */
+		struct zk_rd in = zk_rd(body);
+		struct zk_path_req p;
+		if (zk_path_req_decode(&in, &p) != 0)
+			r.err = ZK_EMARSHALLING;
+		else
+			zk_wr_ustring(f, p.path);
+		break;
+	}
+	case ZK_OP_WHOAMI:
+		whoami(c, f);
+		break;
+	case ZK_OP_SET_WATCHES:
+	case ZK_OP_SET_WATCHES2:
+	case ZK_OP_ADD_WATCH:
+	case ZK_OP_REMOVE_WATCHES:
+	case ZK_OP_CHECK_WATCHES: {
+		/* events may be told on the way, each in its own frame */
+		struct pk_buf own = PK_BUF_INIT;
+		r.err = watch_request(c, q->op, body, &own);
+		f = reply_begin(c);
+		pk_buf_add_bytes(f, pk_buf_bytes(&own));
+		pk_buf_release(&own);
+		break;
+	}
+	default:
+		tree_read(s->tree, q->op, body, c->session_id, c->ids, c->id_count,
+			  (s->cfg.txn_flags & TXN_SKIP_ACL) != 0, s->cfg.response_bytes_max, &r);
+		watch_from_read(c, &r);
+		break;
+	}
+	if (r.err != 0 && q->op != ZK_OP_MULTI_READ)
+		f->len = REPLY_HEADER_BYTES;
+	reply_end(c, q, last_zxid(c), r.err);
+}
+
+/* Answer what stands at the head and needs nothing from the log. */
+static void drain(struct conn *c, bool even_if_blocked)
+{
+	while (c->state == CONN_OPEN && c->ring_count > 0 && (even_if_blocked || !c->blocked)) {
+		enum req_kind kind = ring_at(c, 0)->kind;
+
+		if (kind == REQ_WRITE || kind == REQ_SYNC)
+			break;
+		struct req q = ring_pop(c);
+		if (kind == REQ_READ)
+			answer(c, &q, pk_bytes(q.body, q.len));
+		else
+			reply_error(c, &q, last_zxid(c), (int32_t)q.seq);
+		free(q.body);
+	}
+}
+
+/* ---- requests ---- */
+
+enum op_class { OP_READ, OP_WRITE, OP_SYNC, OP_CLOSE, OP_UNKNOWN };
+
+static enum op_class op_class(int32_t op)
+{
+	switch (op) {
+	case ZK_OP_CREATE:
+	case ZK_OP_CREATE2:
+	case ZK_OP_CREATE_CONTAINER:
+	case ZK_OP_CREATE_TTL:
+	case ZK_OP_DELETE:
+	case ZK_OP_DELETE_CONTAINER:
+	case ZK_OP_SET_DATA:
+	case ZK_OP_SET_ACL:
+	case ZK_OP_CHECK:
+	case ZK_OP_MULTI:
+	case ZK_OP_RECONFIG:
+		return OP_WRITE;
+	case ZK_OP_SYNC:
+		return OP_SYNC;
+	case ZK_OP_CLOSE_SESSION:
+		return OP_CLOSE;
+	case ZK_OP_EXISTS:
+	case ZK_OP_GET_DATA:
+	case ZK_OP_GET_ACL:
+	case ZK_OP_GET_CHILDREN:
+	case ZK_OP_GET_CHILDREN2:
+	case ZK_OP_PING:
+	case ZK_OP_MULTI_READ:
+	case ZK_OP_GET_EPHEMERALS:
+	case ZK_OP_GET_ALL_CHILDREN_NUMBER:
+	case ZK_OP_SET_WATCHES:
+	case ZK_OP_SET_WATCHES2:
+	case ZK_OP_ADD_WATCH:
+	case ZK_OP_REMOVE_WATCHES:
+	case ZK_OP_CHECK_WATCHES:
+	case ZK_OP_WHOAMI:
+		return OP_READ;
+	default: /* whatever a client may send */
+		return OP_UNKNOWN;
+	}
+}
+
+static bool add_id(struct conn *c, struct pk_bytes scheme, struct pk_bytes id)
+{
+	for (size_t i = 0; i < c->id_count; i++)
+		if (pk_bytes_eq(c->ids[i].scheme, scheme) && pk_bytes_eq(c->ids[i].id, id))
+			return true;
+	if (c->id_count == CONN_IDS_MAX)
+		return false;
+	c->ids[c->id_count++] = (struct txn_id){
+		.scheme = pk_bytes(pk_memdup(scheme.data, scheme.len), scheme.len),
+		.id = pk_bytes(pk_memdup(id.data, id.len), id.len)
+	};
+	return true;
+}
+
+static bool scheme_counts(const struct conn *c, struct pk_bytes scheme)
+{
+	const char *at = c->server->cfg.auth_schemes;
+
+	if (at == NULL || *at == 0)
+		return true;
+	while (*at != 0) {
+		size_t len = strcspn(at, ",");
+		if (pk_bytes_eq(pk_bytes(at, len), scheme))
+			return true;
+		at += len + (at[len] == ',');
+	}
+	return false;
+}
+
+static void auth_request(struct conn *c, const struct req *q, struct zk_rd *in)
+{
+	struct server *s = c->server;
+	struct zk_auth_req a;
+	struct server_auth_result result = { 0 };
+
+	if (zk_auth_req_decode(in, &a) == 0)
+		s->out.auth(s->out.owner, c->io, a.scheme, a.auth, &result);
+	for (size_t i = 0; result.ok && i < result.count; i++) {
+		result.ok = add_id(c, pk_bytes_str(result.ids[i].scheme),
+				   pk_bytes_str(result.ids[i].id));
+		c->authenticated |= result.ok &&
+				    scheme_counts(c, pk_bytes_str(result.ids[i].scheme));
+	}
+	reply_error(c, q, 0, result.ok ? ZK_OK : ZK_EAUTHFAILED);
+	if (!result.ok) {
+		s->stats.auth_failures++;
+		conn_close(c, true, "authentication failed");
+	}
+}
+
+static void sasl_request(struct conn *c, const struct req *q, struct zk_rd *in)
+{
+	struct server *s = c->server;
+	struct zk_sasl_req a;
+	struct pk_buf token = PK_BUF_INIT;
+	bool token_null = true;
+	char id[256] = "";
+	int32_t err = ZK_EMARSHALLING;
+
+	if (zk_sasl_req_decode(in, &a) == 0)
+		err = s->out.sasl(s->out.owner, c->io, a.token, &token, &token_null, id,
+				  sizeof(id));
+	if (err == 0 && id[0] != 0) {
+		add_id(c, pk_bytes_str("sasl"), pk_bytes_str(id));
+		c->authenticated |= scheme_counts(c, pk_bytes_str("sasl"));
+	}
+	struct pk_buf *f = reply_begin(c);
+	if (err == 0)
+		zk_wr_buffer(f, token_null
+					? PK_BYTES_NONE
+					: pk_bytes(token.data != NULL ? token.data : (uint8_t *)"",
+						   token.len));
+	reply_end(c, q, 0, err);
+	if (err != 0) {
+		s->stats.auth_failures++;
+		conn_close(c, true, "SASL authentication failed");
+	}
+	pk_buf_release(&token);
+}
+
+static void request(struct conn *c, struct pk_bytes frame)
+{
+	struct server *s = c->server;
+	struct zk_rd in = zk_rd(frame);
+	struct zk_req_header h;
+
+	if (zk_req_header_decode(&in, &h) != 0) {
+		s->stats.bad_frames++;
+		conn_close(c, true, "a request shorter than its header");
+		return;
+	}
+	struct req q = { .xid = h.xid, .op = h.type, .at_ms = s->now_ms };
+	struct pk_bytes body = in.in;
+	touch(c);
+	if (h.type == ZK_OP_AUTH) {
+		auth_request(c, &q, &in);
+		return;
+	}
+	if (h.type == ZK_OP_SASL) {
+		sasl_request(c, &q, &in);
+		return;
+	}
+	if (s->cfg.auth_required && !c->authenticated) {
+		reply_error(c, &q, 0, ZK_ESESSIONCLOSEDREQUIRESASLAUTH);
+		conn_close(c, true, "a request before authentication, which is required");
+		return;
+	}
+	struct txn_op op = { .type = h.type,
+			     .xid = h.xid,
+			     .session_id = c->session_id,
+			     .gen = c->gen,
+			     .body = body };
+	switch (op_class(h.type)) {
+	case OP_READ:
+		q.kind = REQ_READ;
+		if (c->ring_count == 0 && !c->blocked) { /* nothing before it: no copy */
+			answer(c, &q, body);
+			return;
+		}
+		q.body = pk_memdup(body.data, body.len);
+		q.len = (uint32_t)body.len;
+		break;
+	case OP_SYNC:
+		q.kind = REQ_SYNC;
+		q.body = pk_memdup(body.data, body.len);
+		q.len = (uint32_t)body.len;
+		q.seq = server_submit_sync(s, c, c->last_write_seq);
+		break;
+	case OP_WRITE:
+		if (s->write_refused) {
+			q.kind = REQ_ERROR;
+			q.seq = (uint64_t)(int64_t)ZK_ESYSTEM;
+			break;
+		}
+		q.kind = REQ_WRITE;
+		q.seq = c->last_write_seq = server_submit(s, &op, c->ids, c->id_count, c);
+		break;
+	case OP_CLOSE:
+		op.body = PK_BYTES_NONE;
+		q.kind = REQ_WRITE;
+		q.seq = c->last_write_seq = server_submit(s, &op, c->ids, c->id_count, c);
+		break;
+	case OP_UNKNOWN:
+		reply_error(c, &q, (uint64_t)-1, ZK_EUNIMPLEMENTED);
+		s->stats.bad_frames++;
+		conn_close(c, true, "an operation that is not known");
+		return;
+	}
+	ring_push(c, &q);
+	drain(c, false);
+	conn_flow(c);
+}
+
+/* ---- the first frame: a session ---- */
+
+static void connect_reply(struct conn *c, bool valid)
+{
+	static uint8_t none[16];
+	struct zk_connect_resp resp = { .timeout_ms = valid ? c->timeout_ms : 0,
+					.session_id = valid ? (int64_t)c->session_id : 0,
+					.password = pk_bytes(valid ? c->password : none, 16),
+					.has_read_only = c->read_only_byte };
+	struct pk_buf *f = &c->server->frame;
+
+	pk_buf_clear(f);
+	pk_buf_grow(f, 4);
+	zk_connect_resp_encode(f, &resp);
+	pk_put_be32(f->data, (uint32_t)(f->len - 4));
+	conn_send(c, pk_buf_bytes(f));
+}
+
+static void connect_request(struct conn *c, struct pk_bytes frame)
+{
+	struct server *s = c->server;
+	struct zk_rd in = zk_rd(frame);
+	struct zk_connect_req r;
+	uint8_t body[20];
+
+	if (zk_connect_req_decode(&in, &r) != 0) {
+		s->stats.bad_frames++;
+		conn_close(c, false, "no connect request at the start");
+		return;
+	}
+	if ((uint64_t)r.last_zxid_seen > last_zxid(c) && r.last_zxid_seen > 0) {
+		conn_close(c, false,
+			   "the client has seen a later state than is here: it must try another "
+			   "server");
+		return;
+	}
+	c->read_only_byte = r.has_read_only;
+	c->timeout_ms = r.timeout_ms < s->cfg.session_min_ms   ? s->cfg.session_min_ms
+			: r.timeout_ms > s->cfg.session_max_ms ? s->cfg.session_max_ms
+							       : r.timeout_ms;
+	struct txn_op op = { .body = pk_bytes(body, sizeof(body)) };
+	if (r.session_id == 0) {
+		if (s->write_refused) {
+			conn_close(c, false, "new sessions are refused: the disk is full");
+			return;
+		}
+		op.type = ZK_OP_CREATE_SESSION;
+		c->session_id = s->next_session_id++;
+		s->out.secret(s->out.owner, c->password, sizeof(c->password));
+	} else {
+		op.type = TXN_ATTACH;
+		c->session_id = (uint64_t)r.session_id;
+		memset(c->password, 0, sizeof(c->password));
+		if (r.password.len == sizeof(c->password))
+			memcpy(c->password, r.password.data, sizeof(c->password));
+		/* an older connection of it to this very server ends now, as in ZooKeeper, not when
+		 * the log says so */
+	}
+	op.session_id = c->session_id;
+	pk_put_le32(body, (uint32_t)c->timeout_ms);
+	memcpy(body + 4, c->password, sizeof(c->password));
+	c->state = CONN_JOINING;
+	server_submit(s, &op, NULL, 0, c);
+	conn_flow(c);
+}
+
+/* Frames that came too early, in order, until one blocks again. */
+static void feed_held(struct conn *c)
+{
+	struct pk_buf held = c->held;
+	size_t at = 0;
+
+	c->held = PK_BUF_INIT;
+	while (at < held.len && c->state == CONN_OPEN && !c->blocked) {
+		uint32_t len = pk_get_le32(held.data + at);
+
+		request(c, pk_bytes(held.data + at + 4, len));
+		at += 4 + len;
+	}
+	if (at < held.len && c->state == CONN_OPEN)
+		pk_buf_add(&c->held, held.data + at, held.len - at);
+	pk_buf_release(&held);
+	conn_flow(c);
+}
+
+static void joined(struct conn *c, const struct tree_result *r)
+{
+	struct server *s = c->server;
+
+	if (r->err != 0) {
+		connect_reply(c, false);
+		conn_close(c, true, "the session is not known, or the password is wrong");
+		return;
+	}
+	struct conn *old = conn_of_session(s, c->session_id);
+	if (old != NULL)
+		conn_close(old, true, "the session moved to another connection");
+	c->gen = r->session_gen;
+	c->state = CONN_OPEN;
+	HASH_ADD(hh, s->by_session, session_id, sizeof(c->session_id), c);
+	c->stats.session_id = c->session_id;
+	c->stats.timeout_ms = c->timeout_ms;
+	connect_reply(c, true);
+	touch(c);
+	conn_flow(c);
+	feed_held(c);
+}
+
+/* ---- what the log says of ours ---- */
+
+void conn_result(struct conn *c, const struct txn_op *op, const struct tree_result *r)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	if (op->type == ZK_OP_CREATE_SESSION || op->type == TXN_ATTACH) {
+		PK_ASSERT(c->state == CONN_JOINING);
+		joined(c, r);
+		return;
+	}
+	drain(c, true); /* whatever stands before it and was held back for a slow reader */
+	if (c->state == CONN_CLOSED)
+		return;
+	PK_ASSERT(c->ring_count > 0 && ring_at(c, 0)->seq == op->seq);
+	if (r->err == ZK_ESESSIONMOVED) {
+		/* Another server has the session: a reply would only mislead
+		 * (FinalRequestProcessor). */
+		conn_close(c, true, "the session moved to another server");
+		return;
+	}
+	struct req q = ring_pop(c);
+	struct pk_buf *f = reply_begin(c);
+	pk_buf_add_bytes(f, pk_buf_bytes(&r->body));
+	reply_end(c, &q, r->zxid, r->err);
+	if (op->type == ZK_OP_CLOSE_SESSION || r->err == ZK_ESESSIONEXPIRED) {
+		conn_close(c, true, "the session ended");
+		return;
+	}
+	drain(c, false);
+	conn_flow(c);
+}
+
+void conn_sync_result(struct conn *c, uint64_t seq)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	drain(c, true);
+	if (c->state == CONN_CLOSED)
+		return;
+	PK_ASSERT(c->ring_count > 0 && ring_at(c, 0)->kind == REQ_SYNC &&
+		  ring_at(c, 0)->seq == seq);
+	struct req q = ring_pop(c);
+	answer(c, &q, pk_bytes(q.body, q.len));
+	free(q.body);
+	drain(c, false);
+	conn_flow(c);
+}
+
+/* ---- life ---- */
+
+struct conn *server_conn_new(struct server *s, void *io, const struct conn_info *info)
+{
+	struct conn *c = pk_alloc(sizeof(*c));
+
+	c->magic = CONN_MAGIC;
+	c->server = s;
+	c->io = io;
+	c->since_ms = s->now_ms;
+	c->secure = info->secure;
+	c->stats.established_wall_ms = s->wall_ms;
+	size_t len = strlen(info->ip);
+	PK_ASSERT(len < sizeof(c->ip));
+	memcpy(c->ip, info->ip, len + 1);
+	watcher_init(&c->watcher, c);
+	add_id(c, pk_bytes_str("ip"), pk_bytes_str(info->ip));
+	if (info->x509_subject != NULL) {
+		add_id(c, pk_bytes_str("x509"), pk_bytes_str(info->x509_subject));
+		c->authenticated |= scheme_counts(c, pk_bytes_str("x509"));
+	}
+	if (info->x509_super)
+		add_id(c, pk_bytes_str("super"), pk_bytes_str(""));
+	TAILQ_INSERT_TAIL(&s->conns, c, link);
+	return c;
+}
+
+void server_conn_frame(struct conn *c, struct pk_bytes body)
+{
+	PK_ASSERT(c->magic == CONN_MAGIC && !c->gone);
+	struct server *s = c->server;
+
+	if (c->state == CONN_CLOSED || s->dead)
+		return;
+	c->stats.received++;
+	s->stats.packets_received++;
+	if (c->state == CONN_NEW) {
+		connect_request(c, body);
+	} else if (c->state == CONN_JOINING || c->blocked || c->held.len > 0) {
+		/* reading is paused, but this was already on its way */
+		if (c->held.len + body.len > 2 * CONN_QUEUE_BYTES_MAX) {
+			conn_close(c, true, "too many bytes before their turn");
+			return;
+		}
+		pk_buf_add_le32(&c->held, (uint32_t)body.len);
+		pk_buf_add_bytes(&c->held, body);
+	} else {
+		request(c, body);
+	}
+}
+
+void server_conn_drained(struct conn *c)
+{
+	PK_ASSERT(c->magic == CONN_MAGIC);
+	if (!c->blocked || c->state == CONN_CLOSED)
+		return;
+	c->blocked = false;
+	drain(c, false);
+	if (!c->blocked && c->state == CONN_OPEN)
+		feed_held(c);
+}
+
+void server_conn_gone(struct conn *c)
+{
+	struct server *s = c->server;
+
+	PK_ASSERT(c->magic == CONN_MAGIC && !c->gone);
+	if (c->state == CONN_OPEN)
+		HASH_DELETE(hh, s->by_session, c);
+	c->state = CONN_CLOSED;
+	watcher_drop(s->watches, &c->watcher);
+	ring_clear(c);
+	pk_buf_release(&c->held);
+	for (size_t i = 0; i < c->id_count; i++) {
+		free((void *)(uintptr_t)c->ids[i].scheme.data);
+		free((void *)(uintptr_t)c->ids[i].id.data);
+	}
+	c->id_count = 0;
+	TAILQ_REMOVE(&s->conns, c, link);
+	c->gone = true;
+	c->refs++; /* so that unref decides */
+	conn_unref(c);
+}
+
+void server_conn_each(struct server *s, conn_each_f *each, void *arg)
+{
+	struct conn *c, *next;
+
+	for (c = TAILQ_FIRST(&s->conns); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		struct conn_stats stats = c->stats;
+		stats.queued = c->ring_count;
+		stats.ip = c->ip;
+		stats.secure = c->secure;
+		each(arg, c, c->io, &stats);
+	}
+}
+
+void conn_stats_reset(struct conn *c)
+{
+	int64_t since = c->stats.established_wall_ms;
+
+	c->stats = (struct conn_stats){ .session_id = c->session_id,
+					.timeout_ms = c->timeout_ms,
+					.established_wall_ms = since };
+}
+
+uint64_t conn_session_id(const struct conn *c)
+{
+	return c->session_id;
+}

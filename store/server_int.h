@@ -1,0 +1,189 @@
+/*
+ * store/server_int.h - what server.c, server_conn.c, server_state.c and server_watch.c share, and
+ * nobody else.
+ */
+#ifndef PK_STORE_SERVER_INT_H
+#define PK_STORE_SERVER_INT_H
+
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "base/mem.h"
+#include "store/server.h"
+#include "store/session.h"
+
+#define SERVER_MAGIC 0x53525652u
+#define CONN_MAGIC   0x434f4e4eu
+
+#define CONNECT_WAIT_MS 10000 /* a connection says what it wants within this, or goes */
+
+enum conn_state {
+	CONN_NEW,     /* nothing heard yet */
+	CONN_JOINING, /* its session is being created or attached: waiting for the log */
+	CONN_OPEN,
+	CONN_CLOSED, /* owner->close was called, or it is gone */
+};
+
+enum req_kind {
+	REQ_WRITE, /* in the log; answered when applied */
+	REQ_SYNC,  /* waits for the shared sync operation `seq` */
+	REQ_READ,  /* answered when it comes to the head */
+	REQ_ERROR, /* answered with `seq` as the error when it comes to the head */
+};
+
+struct req {
+	enum req_kind kind;
+	int32_t xid, op;
+	uint64_t seq;
+	uint8_t *body; /* owned; NULL for a write */
+	uint32_t len;
+	int64_t at_ms;
+};
+
+struct conn {
+	uint32_t magic;
+	enum conn_state state;
+	struct server *server;
+	void *io;
+	TAILQ_ENTRY(conn) link;
+	UT_hash_handle hh; /* by session_id, while CONN_OPEN */
+	uint64_t session_id, gen;
+	int32_t timeout_ms;
+	uint8_t password[16];
+	bool read_only_byte; /* the client's connect request had it, so the reply has it */
+	bool gone;           /* the shell let go of it: free once refs is 0 */
+	bool blocked;        /* a slow reader: its output is over the limit */
+	bool paused;         /* what the shell was told */
+	bool touched;
+	bool secure;
+	bool authenticated; /* by a scheme that auth_required counts */
+	uint32_t refs;      /* pending operations that point here */
+	char ip[48];
+	struct txn_id ids[CONN_IDS_MAX]; /* bytes owned */
+	size_t id_count;
+	struct watcher watcher;
+	struct req *ring; /* power of two */
+	uint32_t ring_cap, ring_head, ring_count;
+	size_t ring_bytes;
+	uint64_t last_write_seq; /* of its newest write, for sharing a sync */
+	struct pk_buf held;      /* frames that came while joining or blocked: le32 length + body */
+	int64_t since_ms;
+	struct conn_stats stats;
+};
+
+TAILQ_HEAD(conn_list, conn);
+
+/* Operations of ours on their way through the log, oldest first; results come in this order. */
+struct pending {
+	uint64_t seq;
+	struct conn *conn;     /* NULL: nobody waits */
+	struct conn **waiters; /* of a shared sync; owned */
+	uint32_t waiter_count;
+};
+
+struct server {
+	uint32_t magic;
+	struct server_config cfg;
+	struct server_owner out;
+	struct kv *kv;
+	struct tree *tree;
+	struct raft_node *raft;
+	struct pk_rng *rng;
+	struct watch_table *watches;
+	int64_t now_ms, wall_ms;
+
+	struct conn_list conns;
+	struct conn *by_session;
+	uint64_t next_session_id;
+	uint64_t *touched; /* session ids heard since the last report */
+	size_t touched_count, touched_cap;
+	int64_t touch_at_ms;
+
+	/* the way to the log */
+	struct txn_pack *outbox; /* being filled this turn */
+	struct ready_pack {
+		struct txn_pack *pack;
+		uint64_t last_seq; /* of our own operations in it and before it */
+	} * ready;                 /* full ones, oldest first */
+	size_t ready_count, ready_cap;
+	size_t backlog_bytes;
+	struct pending *pending; /* ring, power of two */
+	size_t pending_cap, pending_head, pending_count;
+	uint64_t next_seq, sent_seq;
+	uint64_t sync_seq; /* of a sync operation still in the outbox, or 0 */
+
+	/* the group */
+	enum raft_node_role role;
+	uint64_t term, leader_id;
+	int64_t leaderless_since_ms; /* 0: there is one */
+	bool leading;                /* we are it */
+	bool epoch_proposed, established;
+	struct session_clock *clock; /* while established */
+	int64_t container_at_ms;
+	uint64_t digest_entries; /* entries since the last digest operation */
+	struct {
+		uint64_t index, digest, extra;
+	} mark; /* the tree as of the last digest operation */
+	bool write_refused;
+
+	/* durability */
+	struct kv_job *job;
+	struct tree_meta job_meta, durable;
+	uint64_t log_bytes; /* applied since the last commit began */
+	bool commit_wanted;
+
+	/* state transfer */
+	struct {
+		enum { IMPORT_NONE, IMPORT_FETCH, IMPORT_SYNC, IMPORT_READY, IMPORT_FAILED } step;
+		uint64_t from, index; /* what the leader asks for, and from whom */
+		uint64_t id, state_index;
+		uint32_t next_chunk;
+		int64_t heard_ms;
+	} import;
+	struct state_export *exports;
+
+	struct tree_result result;
+	struct pk_buf frame;       /* scratch for one reply */
+	struct pk_buf event_frame; /* the notification being told */
+	struct server_stats stats;
+	bool dead; /* fatal was called */
+};
+
+/* server.c */
+void server_fatal(struct server *s, const struct pk_err *err);
+void server_note(struct server *s, int level, const char *event, const char *fmt, ...)
+	PK_PRINTF(4, 5);
+/* Put an operation on its way; its result comes to `c` (NULL: to nobody). Returns its sequence
+ * number. */
+uint64_t server_submit(struct server *s, const struct txn_op *op, const struct txn_id *ids,
+		       size_t id_count, struct conn *c);
+/* Wait for the sync operation that is in the outbox, or a new one; not one before `after_seq`. */
+uint64_t server_submit_sync(struct server *s, struct conn *c, uint64_t after_seq);
+void server_set_tree(struct server *s, struct tree *t);
+
+/* server_conn.c */
+void conn_result(struct conn *c, const struct txn_op *op, const struct tree_result *r);
+void conn_sync_result(struct conn *c, uint64_t seq);
+void conn_close(struct conn *c, bool flush, const char *reason);
+void conn_unref(struct conn *c);
+void conn_flow(struct conn *c);
+struct conn *conn_of_session(struct server *s, uint64_t session_id);
+void conn_tell(void *owner, int32_t event, struct pk_bytes path, void *arg);
+void conn_send(struct conn *c, struct pk_bytes frame);
+void conns_close_all(struct server *s, const char *reason);
+
+/* server_watch.c: requests about watches, answered at the head of a queue. Return the reply's
+ * error. */
+int32_t watch_request(struct conn *c, int32_t op, struct pk_bytes body, struct pk_buf *out);
+void watch_from_read(struct conn *c, const struct tree_read *r);
+
+/* server_state.c */
+void state_turn(struct server *s);
+void state_tick(struct server *s);
+void state_install(struct server *s, uint64_t from_id, uint64_t index);
+int state_peer_recv(struct server *s, uint64_t from_id, enum server_message type,
+		    struct pk_bytes bytes, struct pk_err *err);
+void state_peer_down(struct server *s, uint64_t peer_id);
+void state_release(struct server *s);
+
+#endif
