@@ -315,7 +315,7 @@ void net_loop_run(struct net_loop *l)
 	PK_ASSERT(!l->freeing);
 	wake_for_defers(l);
 	if (!l->stopping)
-		uv_run(&l->uv, UV_RUN_DEFAULT);
+		pk_ignore(uv_run(&l->uv, UV_RUN_DEFAULT), "what is left open stays open");
 	l->stopping = false;
 }
 

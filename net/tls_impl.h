@@ -48,6 +48,10 @@ char *tls_peer_subject(const struct tls_session *s);
 char *x500_name(const X509_NAME *name);
 /* "what: OpenSSL's own words", the oldest error of the queue, which is emptied. */
 int tls_err(struct pk_err *err, int code, const char *what);
+/* net/tls_store.c: the files of the options into ctx. */
+PK_CHECKED int store_load_identity(SSL_CTX *ctx, const struct net_tls_opts *o, struct pk_err *err);
+PK_CHECKED int store_load_trust(SSL_CTX *ctx, const struct net_tls_opts *o, struct pk_err *err);
+PK_CHECKED int store_load_crls(SSL_CTX *ctx, const struct net_tls_opts *o, struct pk_err *err);
 bool tls_peer_cert(const struct tls_session *s, struct pk_buf *out);
 
 #endif

@@ -183,7 +183,7 @@ static int session_err(struct tls_session *s, struct pk_err *err, const char *wh
 {
 	long verdict = SSL_get_verify_result(s->ssl);
 
-	if (verdict != X509_V_OK) {
+	if (verdict != X509_V_OK && SSL_get_verify_mode(s->ssl) != SSL_VERIFY_NONE) {
 		ERR_clear_error();
 		return pk_err_set(err, PK_EAUTH, "%s: peer certificate: %s", what,
 				  X509_verify_cert_error_string(verdict));

@@ -62,7 +62,42 @@ static void add_hex(struct pk_buf *out, const ASN1_STRING *value)
 	OPENSSL_free(der);
 }
 
-/* Java escapes ,=+<>#;"\ anywhere, NUL as \00, and spaces at both ends. */
+/*
+ * Bytes of one UTF-8 character at text, 1..4; 0 when it is malformed, *bad bytes of it becoming
+ * one U+FFFD, as in Java's decoder (which counts a few overlong forms differently).
+ */
+static size_t utf8_len(const unsigned char *text, size_t left, size_t *bad)
+{
+	static const struct {
+		unsigned char first, last, low, high; /* of the first byte, then of the second */
+		size_t len;
+	} forms[] = {
+		{ 0x00, 0x7f, 0x00, 0x00, 1 }, { 0xc2, 0xdf, 0x80, 0xbf, 2 },
+		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
+		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
+		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
+	};
+
+	*bad = 1;
+	for (size_t i = 0; i < PK_COUNT(forms); i++) {
+		size_t n = 1;
+
+		if (text[0] < forms[i].first || text[0] > forms[i].last)
+			continue;
+		while (n < forms[i].len && n < left && text[n] >= (n == 1 ? forms[i].low : 0x80) &&
+		       text[n] <= (n == 1 ? forms[i].high : 0xbf))
+			n++;
+		*bad = n;
+		return n == forms[i].len ? n : 0;
+	}
+	return 0;
+}
+
+/*
+ * Java reads the bytes of every string type as UTF-8, whatever the type says; escapes ,=+<>#;"\
+ * anywhere, NUL as \00, and white space at both ends.
+ */
 static void add_escaped(struct pk_buf *out, const unsigned char *text, size_t len)
 {
 	size_t lead = 0, trail = len;
@@ -71,14 +106,22 @@ static void add_escaped(struct pk_buf *out, const unsigned char *text, size_t le
 		lead++;
 	while (trail > lead && (text[trail - 1] == ' ' || text[trail - 1] == '\r'))
 		trail--;
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] == '\0') {
-			pk_buf_add_str(out, "\\00");
+	for (size_t i = 0; i < len;) {
+		size_t bad, n = utf8_len(text + i, len - i, &bad);
+
+		if (n == 0) {
+			pk_buf_add_str(out, "\xef\xbf\xbd");
+			i += bad;
 			continue;
 		}
-		if (i < lead || i >= trail || strchr(",=+<>#;\"\\", text[i]) != NULL)
-			pk_buf_add_str(out, "\\");
-		pk_buf_add_u8(out, text[i]);
+		if (text[i] == '\0') {
+			pk_buf_add_str(out, "\\00");
+		} else {
+			if (i < lead || i >= trail || strchr(",=+<>#;\"\\", text[i]) != NULL)
+				pk_buf_add_str(out, "\\");
+			pk_buf_add(out, text + i, n);
+		}
+		i += n;
 	}
 }
 
@@ -87,9 +130,7 @@ static void add_entry(struct pk_buf *out, const X509_NAME_ENTRY *entry)
 	const ASN1_OBJECT *type = X509_NAME_ENTRY_get_object(entry);
 	const ASN1_STRING *value = X509_NAME_ENTRY_get_data(entry);
 	const char *keyword = keyword_of(type);
-	unsigned char *utf8 = NULL;
 	char oid[128];
-	int len;
 
 	if (keyword == NULL) {
 		OBJ_obj2txt(oid, sizeof(oid), type, 1);
@@ -97,16 +138,10 @@ static void add_entry(struct pk_buf *out, const X509_NAME_ENTRY *entry)
 	}
 	pk_buf_add_str(out, keyword);
 	pk_buf_add_str(out, "=");
-	if (keyword == oid || !is_text(value)) {
+	if (keyword == oid || !is_text(value))
 		add_hex(out, value);
-		return;
-	}
-	len = ASN1_STRING_to_UTF8(&utf8, value);
-	if (len < 0)
-		add_hex(out, value); /* claims a form that it does not have */
 	else
-		add_escaped(out, utf8, (size_t)len);
-	OPENSSL_free(utf8);
+		add_escaped(out, ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
 }
 
 char *x500_name(const X509_NAME *name)
