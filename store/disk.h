@@ -7,7 +7,12 @@
  * synchronous by design (libraft asks for term and vote to be durable when the call returns).
  *
  * Requests complete in the order they were submitted. A request that failed has done any part of
- * its work: the owner stops the process (never continues past a failed write or sync).
+ * its work: the owner stops the process (never continues past a failed write or sync), and every
+ * later request fails too.
+ *
+ * What a crash leaves: every block (`block_bytes`, aligned) of a write that was not synced is old
+ * or new, each by itself; a block that nobody was writing keeps what it had. The operations on
+ * names have happened or not; they are durable once done.
  */
 #ifndef PK_STORE_DISK_H
 #define PK_STORE_DISK_H
@@ -18,7 +23,7 @@
 #define DISK_NAME_BYTES_MAX 64
 
 enum disk_op_kind {
-	DISK_WRITE,    /* `data` at `offset` of `name`; the file exists */
+	DISK_WRITE,    /* `data` at `offset` of `name`; the file exists, and grows if it must */
 	DISK_SYNC,     /* what was written to `name` is durable */
 	DISK_CREATE,   /* new file `name` of `bytes` zeros, written and synced, its name durable;
 			  replaces an old one */
@@ -54,14 +59,16 @@ typedef void disk_each_f(void *arg, const char *name, uint64_t bytes);
 
 struct disk {
 	void *impl;
+	/* Writes at multiples of this touch nobody else's bytes: a power of two, 512 to 4096. */
+	uint32_t block_bytes;
 	int (*list)(void *impl, disk_each_f *each, void *arg, struct pk_err *err); /* any order */
 	/* Up to `len` bytes at `offset`; *got fewer only at the end of the file. PK_ENOENT: no
 	 * file. */
 	int (*read)(void *impl, const char *name, uint64_t offset, void *to, size_t len,
 		    size_t *got, struct pk_err *err);
 	void (*submit)(void *impl, struct disk_req *req);
-	/* Synchronous: create or replace the first `data.len` bytes of `name` and sync. For term
-	 * and vote, and repair at start. */
+	/* Synchronous: create `name` if it is missing, replace `data.len` bytes from `offset` on,
+	 * and sync; its name is durable too. For term and vote, and repair at start. */
 	int (*write_now)(void *impl, const char *name, uint64_t offset, struct pk_bytes data,
 			 struct pk_err *err);
 	int (*op_now)(void *impl, struct disk_op *op,
