@@ -31,7 +31,7 @@ int kv_open(struct kv **out, const struct kv_config *cfg, struct pk_err *err)
 	if (rc == 0) {
 		rc = mdb_txn_begin(kv->e.env, NULL, MDB_RDONLY, &kv->reader);
 		if (rc != 0)
-			rc = kv_env_err(err, rc, "begin", kv->e.dir);
+			rc = kv_env_err(err, rc, "begin", &kv->e);
 	}
 	if (rc != 0) {
 		kv_env_close(&kv->e);
@@ -81,7 +81,7 @@ static int get_below(struct kv *kv, uint64_t hash, struct pk_bytes key, struct p
 	if (rc == MDB_NOTFOUND)
 		return 0;
 	if (rc != 0)
-		kv_env_stop(rc, "get", kv->e.dir);
+		kv_env_stop(rc, "get", &kv->e);
 	*val = kv_bytes(v);
 	return 1;
 }
@@ -102,7 +102,7 @@ int kv_get(struct kv *kv, struct pk_bytes key, struct pk_bytes *val)
 void kv_put(struct kv *kv, struct pk_bytes key, struct pk_bytes val)
 {
 	assert_key(key);
-	PK_ASSERT(val.len <= UINT32_MAX - 64);
+	PK_ASSERT(val.len <= KV_VAL_BYTES_MAX);
 	PK_ASSERT(kv->cursors == 0);
 	kv_overlay_put(kv->active, kv_overlay_hash(kv->seed, key), key, val);
 }
@@ -143,7 +143,7 @@ static void mdb_step(struct kv_cur *cur, MDB_cursor_op op)
 	if (rc == 0)
 		return;
 	if (rc != MDB_NOTFOUND)
-		kv_env_stop(rc, "walk", cur->kv->e.dir);
+		kv_env_stop(rc, "walk", &cur->kv->e);
 	mdb_cursor_close(cur->mdb);
 	cur->mdb = NULL;
 }
@@ -171,7 +171,7 @@ struct kv_cur *kv_cur_open(struct kv *kv, struct pk_bytes prefix, struct pk_byte
 		cur->frozen = kv_overlay_seek(kv->frozen, start);
 	int rc = mdb_cursor_open(kv->reader, kv->e.dbi, &cur->mdb);
 	if (rc != 0)
-		kv_env_stop(rc, "open a cursor", kv->e.dir);
+		kv_env_stop(rc, "open a cursor", &kv->e);
 	cur->mdb_key = kv_mdb(start);
 	mdb_step(cur, start.len > 0 ? MDB_SET_RANGE : MDB_FIRST);
 	return cur;
@@ -329,7 +329,7 @@ void kv_grow(struct kv *kv, uint64_t growth)
 	kv_env_grow(&kv->e, growth);
 	int rc = renew(kv);
 	if (rc != 0)
-		kv_env_stop(rc, "renew the reader", kv->e.dir);
+		kv_env_stop(rc, "renew the reader", &kv->e);
 }
 
 static int write_overlay(struct kv_env *e, const struct kv_overlay *o, MDB_txn *txn)
@@ -368,14 +368,14 @@ int kv_commit_run(struct kv_job *job, struct pk_err *err)
 	PK_ASSERT(!job->written);
 	int rc = mdb_txn_begin(e->env, NULL, 0, &txn);
 	if (rc != 0)
-		return kv_env_err(err, rc, "begin a commit", e->dir);
+		return kv_env_err(err, rc, "begin a commit", e);
 	rc = write_overlay(e, job->kv->frozen, txn);
 	if (rc != 0)
 		mdb_txn_abort(txn);
 	else
 		rc = mdb_txn_commit(txn);
 	if (rc != 0)
-		return kv_env_err(err, rc, "commit", e->dir);
+		return kv_env_err(err, rc, "commit", e);
 	job->written = true;
 	return 0;
 }
@@ -387,7 +387,7 @@ void kv_commit_end(struct kv *kv, struct kv_job *job)
 	mdb_txn_reset(kv->reader);
 	int rc = renew(kv);
 	if (rc != 0)
-		kv_env_stop(rc, "renew the reader", kv->e.dir);
+		kv_env_stop(rc, "renew the reader", &kv->e);
 	/* Only now: the reader sees what the frozen overlay said. */
 	kv_overlay_free(kv->frozen);
 	kv->frozen = NULL;

@@ -12,7 +12,8 @@
  *     loop:    (puts go on)       kv_commit_end(kv, job)
  *
  * All functions but kv_commit_run belong to one thread, the owner's. The only module that knows
- * LMDB. Keys are 1 to KV_KEY_BYTES_MAX bytes, ordered as memcmp. A crash is simulated by kv_close:
+ * LMDB. Keys are 1 to KV_KEY_BYTES_MAX bytes, ordered as memcmp; values
+ * up to KV_VAL_BYTES_MAX. A crash is simulated by kv_close:
  * nothing but finished commits outlives it.
  */
 #ifndef PK_STORE_KV_H
@@ -22,6 +23,7 @@
 #include "base/err.h"
 
 #define KV_KEY_BYTES_MAX 511
+#define KV_VAL_BYTES_MAX (1u << 30)
 
 struct kv;
 struct kv_job;
@@ -77,7 +79,8 @@ void kv_commit_end(struct kv *kv, struct kv_job *job);
  * A chunk is records {le16 key bytes, le32 value bytes, key, value}; whole records only.
  */
 struct kv_export;
-struct kv_export *kv_export_open(struct kv *kv); /* returns owned */
+#define KV_EXPORTS_MAX 16
+struct kv_export *kv_export_open(struct kv *kv); /* returns owned; NULL: that many are open */
 /* Append at most about `bytes_max` (at least one record) to *out. 1 when there may be more, 0 at
  * the end. */
 int kv_export_next(struct kv_export *ex, size_t bytes_max, struct pk_buf *out);

@@ -36,9 +36,9 @@ uint64_t kv_env_headroom(const struct kv_env *e);
 void kv_env_grow(struct kv_env *e, uint64_t bytes);
 
 /* The error of an LMDB call that returned rc, in words and with a code of ours. */
-int kv_env_err(struct pk_err *err, int rc, const char *what, const char *dir);
+int kv_env_err(struct pk_err *err, int rc, const char *what, const struct kv_env *e);
 /* LMDB refused to read what it wrote: nothing true can be answered, so stop. */
-PK_NORETURN void kv_env_stop(int rc, const char *what, const char *dir);
+PK_NORETURN void kv_env_stop(int rc, const char *what, const struct kv_env *e);
 
 static inline MDB_val kv_mdb(struct pk_bytes b)
 {
