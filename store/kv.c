@@ -302,7 +302,8 @@ struct kv_job *kv_commit_begin(struct kv *kv)
 	if (kv->job != NULL || kv_overlay_count(kv->active) == 0)
 		return NULL;
 	uint64_t growth = growth_of_commit(kv);
-	if (kv_env_headroom(&kv->e) < growth && kv->e.map_bytes < kv->e.map_bytes_most) {
+	if (kv_env_headroom(&kv->e) < growth) {
+		/* What an export reads is not free for use again: better late than a full map. */
 		if (kv->exports > 0) {
 			kv->held_by_export = true;
 			return NULL;
@@ -325,6 +326,8 @@ bool kv_commit_held(const struct kv *kv)
 void kv_grow(struct kv *kv, uint64_t growth)
 {
 	PK_ASSERT(kv->job == NULL && kv->cursors == 0 && kv->exports == 0);
+	if (kv->e.map_bytes == kv->e.map_bytes_most || kv_env_headroom(&kv->e) >= growth)
+		return;
 	mdb_txn_reset(kv->reader);
 	kv_env_grow(&kv->e, growth);
 	int rc = renew(kv);

@@ -23,15 +23,16 @@ static void step(struct kv_export *ex, MDB_cursor_op op)
 
 /*
  * While an export is open the map cannot grow, and pages freed since it began are not used again.
- * So room is made beforehand, if nothing stands in the way: for as much again as there is now.
+ * So room is made beforehand, if nothing stands in the way: for the whole tree twice over, and no
+ * less than ROOM_BYTES. It costs addresses, not memory or disk.
  */
 static void make_room(struct kv *kv)
 {
+	const uint64_t ROOM_BYTES = 1 << 30;
 	uint64_t used = kv->e.map_bytes - kv_env_headroom(&kv->e);
 
-	if (kv->job == NULL && kv->cursors == 0 && kv->exports == 0 &&
-	    kv_env_headroom(&kv->e) < used)
-		kv_grow(kv, used);
+	if (kv->job == NULL && kv->cursors == 0 && kv->exports == 0)
+		kv_grow(kv, 2 * used + ROOM_BYTES);
 }
 
 struct kv_export *kv_export_open(struct kv *kv)

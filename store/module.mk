@@ -1,4 +1,4 @@
-store_SRCS := kv.c kv_overlay.c kv_lmdb.c kv_export.c kv_import.c server.c server_conn.c server_state.c server_watch.c session.c watch.c
+store_SRCS := kv.c kv_overlay.c kv_lmdb.c kv_export.c kv_import.c applier_io.c server.c server_conn.c server_state.c server_watch.c session.c watch.c
 store_SRCS += rlog.c rlog_format.c rlog_open.c
 store_DEPS := zkproto net base
 store_PKGS := lmdb raft
