@@ -1,0 +1,279 @@
+#include "store/raft_guard.h"
+
+#include "base/mem.h"
+#include "store/raft_msg.h"
+
+/* Debian's libraft-dev 0.15.0-1 on 64-bit machines: another layout needs this file read again. */
+static_assert(sizeof(struct raft) == 656, "struct raft of libraft 0.15.0");
+static_assert(offsetof(struct raft, id) == 32, "id");
+static_assert(offsetof(struct raft, current_term) == 48, "current_term");
+static_assert(offsetof(struct raft, voted_for) == 56, "voted_for");
+static_assert(offsetof(struct raft, log) == 64 && sizeof(struct raft_log) == 72, "log");
+static_assert(offsetof(struct raft, configuration) == 136, "configuration");
+static_assert(offsetof(struct raft, configuration_index) == 152, "configuration_index");
+static_assert(offsetof(struct raft, configuration_uncommitted_index) == 160, "uncommitted");
+static_assert(offsetof(struct raft, commit_index) == 184, "commit_index");
+static_assert(offsetof(struct raft, last_applied) == 192, "last_applied");
+static_assert(offsetof(struct raft, last_stored) == 200, "last_stored");
+static_assert(offsetof(struct raft, state) == 208, "state");
+static_assert(offsetof(struct raft, follower_state.randomized_election_timeout) == 216, "timeout");
+static_assert(offsetof(struct raft, follower_state.current_leader.id) == 224, "leader");
+static_assert(offsetof(struct raft, leader_state.progress) == 216, "progress");
+static_assert(sizeof(struct raft_progress) == 56, "struct raft_progress");
+static_assert(offsetof(struct raft, leader_state.promotee_id) == 232, "promotee_id");
+static_assert(offsetof(struct raft, election_timer_start) == 280, "election_timer_start");
+static_assert(offsetof(struct raft, snapshot.trailing) == 300, "trailing");
+static_assert(offsetof(struct raft, snapshot.pending) == 304, "pending");
+static_assert(offsetof(struct raft, snapshot.put) == 360, "put");
+static_assert(sizeof(struct raft_entry) == 40, "struct raft_entry");
+
+/* ---- libraft's log ---- */
+
+static size_t log_count(const struct raft_log *l)
+{
+	return l->front <= l->back ? l->back - l->front : l->size - l->front + l->back;
+}
+
+uint64_t raft_guard_last_index(const struct raft *r)
+{
+	return r->log.offset + log_count(&r->log);
+}
+
+const struct raft_entry *raft_guard_entry(const struct raft *r, uint64_t index)
+{
+	const struct raft_log *l = &r->log;
+
+	if (index <= l->offset || index > raft_guard_last_index(r))
+		return NULL;
+	return &l->entries[(l->front + (index - 1 - l->offset)) % l->size];
+}
+
+uint64_t raft_guard_term_of(const struct raft *r, uint64_t index)
+{
+	const struct raft_entry *e = raft_guard_entry(r, index);
+
+	if (e != NULL)
+		return e->term;
+	return index != 0 && index == r->log.snapshot.last_index ? r->log.snapshot.last_term : 0;
+}
+
+/* ---- G10: memberships ---- */
+
+static void confs_cut(struct raft_guard *g, size_t count)
+{
+	while (g->conf_count > count)
+		pk_buf_release(&g->confs[--g->conf_count].bytes);
+}
+
+static void confs_prune(struct raft_guard *g, uint64_t committed)
+{
+	size_t drop = 0;
+
+	while (drop + 1 < g->conf_count && g->confs[drop + 1].index <= committed)
+		drop++;
+	for (size_t i = 0; i < drop; i++)
+		pk_buf_release(&g->confs[i].bytes);
+	if (drop > 0)
+		memmove(g->confs, g->confs + drop, (g->conf_count - drop) * sizeof(*g->confs));
+	g->conf_count -= drop;
+}
+
+void raft_guard_conf_add(struct raft_guard *g, uint64_t index, struct pk_bytes conf)
+{
+	PK_ASSERT(g->conf_count == 0 || g->confs[g->conf_count - 1].index < index);
+	g->confs = pk_realloc(g->confs, (g->conf_count + 1) * sizeof(*g->confs));
+	struct raft_guard_conf *c = &g->confs[g->conf_count++];
+	*c = (struct raft_guard_conf){ .index = index };
+	pk_buf_add_bytes(&c->bytes, conf);
+}
+
+uint64_t raft_guard_conf_index(const struct raft_guard *g)
+{
+	return g->conf_count > 0 ? g->confs[g->conf_count - 1].index : 0;
+}
+
+void raft_guard_release(struct raft_guard *g)
+{
+	confs_cut(g, 0);
+	free(g->confs);
+	g->confs = NULL;
+}
+
+static void conf_restore(struct raft *r, const struct raft_guard_conf *c)
+{
+	struct raft_configuration conf;
+	struct pk_err err = PK_ERR_INIT;
+
+	int rc = raft_conf_decode(&conf, pk_buf_bytes(&c->bytes), &err);
+	PK_ASSERT(rc == 0);
+	raft_configuration_close(&r->configuration);
+	r->configuration = conf;
+	r->configuration_index = c->index;
+	r->configuration_uncommitted_index = 0;
+}
+
+void raft_guard_truncate(struct raft_guard *g, struct raft *r, uint64_t index)
+{
+	size_t keep = g->conf_count;
+	uint64_t adopted = g->uncommitted_saved > r->configuration_index
+				   ? g->uncommitted_saved
+				   : r->configuration_index;
+
+	while (keep > 0 && g->confs[keep - 1].index >= index)
+		keep--;
+	confs_cut(g, keep);
+	if (!(g->on & RAFT_GUARD_ROLLBACK) || adopted < index)
+		return;
+	/* The library has adopted a membership that is gone now. The one before it is in the
+	 * manifest or in the log: entry 1 at the least is on every server. */
+	PK_ASSERT(g->conf_count > 0);
+	conf_restore(r, &g->confs[g->conf_count - 1]);
+	g->uncommitted_saved = 0;
+}
+
+void raft_guard_installed(struct raft_guard *g, struct raft *r, uint64_t index,
+			  struct pk_bytes conf)
+{
+	confs_cut(g, 0);
+	raft_guard_conf_add(g, index, conf);
+	g->uncommitted_saved = 0;
+	if (g->on & RAFT_GUARD_ROLLBACK)
+		r->configuration_uncommitted_index = 0;
+}
+
+/* ---- messages in ---- */
+
+bool raft_guard_may_commit(const struct raft_guard *g, const struct raft *r)
+{
+	return g->own_term == r->current_term && g->own_first != 0 &&
+	       r->last_stored >= g->own_first;
+}
+
+enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
+					const struct raft_message *m)
+{
+	const struct raft_append_entries_result *result = &m->append_entries_result;
+
+	g->ae_active = false;
+	g->ae_accepted = false;
+	switch (m->type) {
+	case RAFT_IO_APPEND_ENTRIES:
+		g->ae_active = m->append_entries.term >= r->current_term;
+		g->ae_covers = m->append_entries.prev_log_index + m->append_entries.n_entries;
+		if (m->append_entries.term > g->matched_term) {
+			g->matched_term = m->append_entries.term;
+			g->matched = 0;
+		}
+		if ((g->on & RAFT_GUARD_ROLLBACK) && r->configuration_uncommitted_index != 0) {
+			g->uncommitted_saved = r->configuration_uncommitted_index;
+			r->configuration_uncommitted_index = 0;
+		}
+		return RAFT_GUARD_PASS;
+	case RAFT_IO_INSTALL_SNAPSHOT:
+		g->ae_active = m->install_snapshot.term >= r->current_term;
+		g->ae_accepted = g->ae_active;
+		g->ae_covers = m->install_snapshot.last_index;
+		if (m->install_snapshot.term > g->matched_term) {
+			g->matched_term = m->install_snapshot.term;
+			g->matched = 0;
+		}
+		return RAFT_GUARD_PASS;
+	case RAFT_IO_APPEND_ENTRIES_RESULT:
+		if ((g->on & RAFT_GUARD_COMMIT) && r->state == RAFT_LEADER &&
+		    result->rejected == 0 && result->term == r->current_term &&
+		    !raft_guard_may_commit(g, r))
+			return RAFT_GUARD_LATER;
+		return RAFT_GUARD_PASS;
+	case RAFT_IO_REQUEST_VOTE:
+		if ((g->on & RAFT_GUARD_VOTE) &&
+		    (m->request_vote.disrupt_leader ||
+		     (!m->request_vote.pre_vote && m->request_vote.term == r->current_term &&
+		      r->voted_for != 0 && r->voted_for != m->request_vote.candidate_id)))
+			return RAFT_GUARD_DROP;
+		return RAFT_GUARD_PASS;
+	case RAFT_IO_TIMEOUT_NOW: /* leadership is never transferred here */
+		return g->on & RAFT_GUARD_HOLD ? RAFT_GUARD_DROP : RAFT_GUARD_PASS;
+	default:
+		return RAFT_GUARD_PASS;
+	}
+}
+
+void raft_guard_received(struct raft_guard *g, struct raft *r)
+{
+	if (g->ae_active && g->ae_accepted && g->matched_term == r->current_term &&
+	    g->matched < g->ae_covers)
+		g->matched = g->ae_covers;
+	g->ae_active = false;
+	if (g->uncommitted_saved != 0) {
+		if (r->configuration_uncommitted_index == 0 &&
+		    r->last_applied < g->uncommitted_saved)
+			r->configuration_uncommitted_index = g->uncommitted_saved;
+		g->uncommitted_saved = 0;
+	}
+	confs_prune(g, r->last_applied);
+}
+
+/* ---- messages out ---- */
+
+bool raft_guard_send(struct raft_guard *g, const struct raft *r, struct raft_message *m)
+{
+	struct raft_append_entries_result *result = &m->append_entries_result;
+
+	if (m->server_id == 0 || m->server_address == NULL)
+		return false;
+	if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
+		return true;
+	if ((g->on & RAFT_GUARD_LATE) && g->completing_term != 0 &&
+	    g->completing_term != r->current_term)
+		return false;
+	if (result->rejected != 0 || result->term != r->current_term)
+		return true;
+	if (g->ae_active) {
+		g->ae_accepted = true;
+		if (g->matched < g->ae_covers)
+			g->matched = g->ae_covers;
+	}
+	uint64_t most = g->matched_term == r->current_term ? g->matched : 0;
+	if ((g->on & RAFT_GUARD_ACK) && result->last_log_index > most)
+		result->last_log_index = most;
+	return true;
+}
+
+/* ---- the log ---- */
+
+void raft_guard_append(struct raft_guard *g, struct raft *r, const struct raft_entry *entries,
+		       unsigned n, uint64_t index)
+{
+	g->ae_accepted = true;
+	if (r->state == RAFT_LEADER && g->own_term != r->current_term) {
+		g->own_term = r->current_term;
+		g->own_first = index;
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (entries[i].type == RAFT_CHANGE)
+			raft_guard_conf_add(g, index + i,
+					    pk_bytes(entries[i].buf.base, entries[i].buf.len));
+}
+
+/* ---- time ---- */
+
+void raft_guard_tick(struct raft_guard *g, struct raft *r, bool writing, uint64_t now_ms)
+{
+	if ((g->on & RAFT_GUARD_HOLD) && r->state == RAFT_FOLLOWER && writing)
+		r->election_timer_start = now_ms;
+	confs_prune(g, r->last_applied);
+}
+
+bool raft_guard_elects_itself(const struct raft_guard *g, const struct raft *r, uint64_t now_ms)
+{
+	unsigned voters = 0;
+	bool self = false;
+
+	for (unsigned i = 0; i < r->configuration.n; i++) {
+		const struct raft_server *s = &r->configuration.servers[i];
+		voters += s->role == RAFT_VOTER;
+		self |= s->role == RAFT_VOTER && s->id == r->id;
+	}
+	return (g->on & RAFT_GUARD_ALONE) && r->state == RAFT_FOLLOWER && self && voters == 1 &&
+	       now_ms - r->election_timer_start >= r->follower_state.randomized_election_timeout;
+}
