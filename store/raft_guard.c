@@ -115,9 +115,8 @@ static void conf_restore(struct raft *r, const struct raft_guard_conf *c)
 void raft_guard_truncate(struct raft_guard *g, struct raft *r, uint64_t index)
 {
 	size_t keep = g->conf_count;
-	uint64_t adopted = g->uncommitted_saved > r->configuration_index
-				   ? g->uncommitted_saved
-				   : r->configuration_index;
+	uint64_t adopted = g->uncommitted_saved > r->configuration_index ? g->uncommitted_saved
+									 : r->configuration_index;
 
 	while (keep > 0 && g->confs[keep - 1].index >= index)
 		keep--;

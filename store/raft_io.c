@@ -135,7 +135,8 @@ static int io_load(struct raft_io *raft_io, raft_term *term, raft_id *voted_for,
 	if (fresh)
 		(*entries)[0] = entry_of(1, RAFT_CHANGE, io->bootstrap);
 	for (size_t i = 0; !fresh && i < l->record_count; i++)
-		(*entries)[i] = entry_of(l->records[i].term, l->records[i].type, l->records[i].data);
+		(*entries)[i] = entry_of(l->records[i].term, l->records[i].type,
+					 l->records[i].data);
 	io->loaded = NULL;
 	return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * store/raft_io.h - libraft's struct raft_io over an rlog and an owner that sends; the guard sits in
- * it. Internal to store/raft_*.c.
+ * store/raft_io.h - libraft's struct raft_io over an rlog and an owner that sends; the guard sits
+ * in it. Internal to store/raft_*.c.
  *
  * Every entry into the library goes through here and is bracketed: `inside` counts how deep we
  * are, and when the outermost call returns `settled` is called, where everything that must not

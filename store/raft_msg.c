@@ -2,9 +2,9 @@
 
 #include <inttypes.h>
 
-#define HEAD_MAGIC    'R'
-#define CONF_VERSION  1 /* libraft's */
-#define CONF_BYTES_MAX (RAFT_MSG_MEMBERS_MAX * (8 + RAFT_MSG_ADDRESS_BYTES_MAX + 2) + 16)
+#define HEAD_MAGIC        'R'
+#define CONF_VERSION      1 /* libraft's */
+#define CONF_BYTES_MAX    (RAFT_MSG_MEMBERS_MAX * (8 + RAFT_MSG_ADDRESS_BYTES_MAX + 2) + 16)
 #define PAYLOAD_BYTES_MAX (1u << 20)
 
 /* ---- memberships ---- */
@@ -207,8 +207,9 @@ static int entry_check(const struct raft_entry *e, uint64_t term_before, uint64_
 	struct raft_configuration conf;
 
 	if (e->term < term_before || e->term > term_most || e->term == 0)
-		return pk_err_set(err, PK_EPROTO, "entry of term %llu between %" PRIu64 " and %" PRIu64,
-				  e->term, term_before, term_most);
+		return pk_err_set(err, PK_EPROTO,
+				  "entry of term %llu between %" PRIu64 " and %" PRIu64, e->term,
+				  term_before, term_most);
 	if (e->type < RAFT_COMMAND || e->type > RAFT_CHANGE)
 		return pk_err_set(err, PK_EPROTO, "entry of type %u", e->type);
 	if (e->buf.len == 0 || e->buf.len % 8 != 0)
@@ -317,9 +318,9 @@ static int decode_vote(struct raft_request_vote *v, const struct raft_msg_head *
 	v->candidate_id = pk_rd_le64(r);
 	v->last_log_index = pk_rd_le64(r);
 	v->last_log_term = pk_rd_le64(r);
-	if (!flag_take(r, &v->disrupt_leader) || !flag_take(r, &v->pre_vote) ||
-	    !term_ok(v->term) || v->candidate_id != head->from_id ||
-	    !position_ok(v->last_log_index, v->last_log_term) || v->last_log_term > v->term)
+	if (!flag_take(r, &v->disrupt_leader) || !flag_take(r, &v->pre_vote) || !term_ok(v->term) ||
+	    v->candidate_id != head->from_id || !position_ok(v->last_log_index, v->last_log_term) ||
+	    v->last_log_term > v->term)
 		return pk_err_set(err, PK_EPROTO, "vote for %llu in term %llu at %llu of term %llu",
 				  v->candidate_id, v->term, v->last_log_index, v->last_log_term);
 	return 0;
@@ -389,7 +390,8 @@ static int decode_head(struct raft_message *m, struct raft_msg_head *head, struc
 	if (head->from_id == 0 || head->to_id == 0 || address.len == 0 ||
 	    address.len > RAFT_MSG_ADDRESS_BYTES_MAX ||
 	    memchr(address.data, 0, address.len) != NULL)
-		return pk_err_set(err, PK_EPROTO, "from %" PRIu64 " to %" PRIu64 ", address of %zu bytes",
+		return pk_err_set(err, PK_EPROTO,
+				  "from %" PRIu64 " to %" PRIu64 ", address of %zu bytes",
 				  head->from_id, head->to_id, address.len);
 	memset(head->address, 0, sizeof(head->address));
 	memcpy(head->address, address.data, address.len);

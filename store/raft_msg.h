@@ -1,10 +1,10 @@
 /*
  * store/raft_msg.h - Raft messages between servers, in our own format, and memberships.
  *
- * Message: u8 'R', u8 version (1), u8 type (libraft's RAFT_IO_*), u8 0, u64 from, u64 to, u16 length
- * and bytes of the sender's address, then the body by type, all little-endian, nothing behind it.
- * Entries travel as term, type, length, data. A membership is libraft's own encoding (its log
- * entries hold it), but decoded strictly here first: libraft's decoder trusts lengths.
+ * Message: u8 'R', u8 version (1), u8 type (libraft's RAFT_IO_*), u8 0, u64 from, u64 to, u16
+ * length and bytes of the sender's address, then the body by type, all little-endian, nothing
+ * behind it. Entries travel as term, type, length, data. A membership is libraft's own encoding
+ * (its log entries hold it), but decoded strictly here first: libraft's decoder trusts lengths.
  *
  * Decoding promises what libraft never checks: lengths within the message, counts within limits,
  * entries non-empty and a multiple of 8, terms that never fall and never pass the message's,

@@ -27,7 +27,14 @@ STAILQ_HEAD(proposal_list, proposal);
  *     unknown id:  ADD as spare -> STANDBY -> (CATCH_UP -> VOTER)
  *     known id:    ASSIGN, through STANDBY and CATCH_UP when a spare becomes a voter; or REMOVE
  */
-enum change_step { CHANGE_NONE, CHANGE_ADD, CHANGE_STANDBY, CHANGE_CATCH_UP, CHANGE_ASSIGN, CHANGE_REMOVE };
+enum change_step {
+	CHANGE_NONE,
+	CHANGE_ADD,
+	CHANGE_STANDBY,
+	CHANGE_CATCH_UP,
+	CHANGE_ASSIGN,
+	CHANGE_REMOVE
+};
 
 struct change {
 	enum change_step step;
@@ -78,7 +85,8 @@ struct raft_node {
 	struct pk_buf payload;
 };
 
-static_assert((int)RAFT_NODE_STANDBY == (int)RAFT_STANDBY && (int)RAFT_NODE_VOTER == (int)RAFT_VOTER &&
+static_assert((int)RAFT_NODE_STANDBY == (int)RAFT_STANDBY &&
+		      (int)RAFT_NODE_VOTER == (int)RAFT_VOTER &&
 		      (int)RAFT_NODE_SPARE == (int)RAFT_SPARE,
 	      "roles are libraft's");
 
@@ -88,11 +96,6 @@ static struct raft_node *node_of(void *p)
 
 	PK_ASSERT(n->magic == NODE_MAGIC);
 	return n;
-}
-
-static struct raft *raft_of(const struct raft_node *n)
-{
-	return (struct raft *)&n->raft; /* libraft's readers take no const */
 }
 
 /* ---- the library's state machine ---- */
@@ -213,9 +216,10 @@ static int conf_of_members(struct pk_buf *out, const struct raft_member *members
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		bool terminated = memchr(sorted[i].address, 0, sizeof(sorted[i].address)) != NULL;
 		if (!terminated || sorted[i].id == 0 ||
-		    raft_configuration_add(&conf, sorted[i].id, sorted[i].address, sorted[i].role) != 0)
-			rc = pk_err_set(err, PK_EINVAL, "member %" PRIu64 " is given twice or wrong",
-					sorted[i].id);
+		    raft_configuration_add(&conf, sorted[i].id, sorted[i].address,
+					   sorted[i].role) != 0)
+			rc = pk_err_set(err, PK_EINVAL,
+					"member %" PRIu64 " is given twice or wrong", sorted[i].id);
 	}
 	if (rc == 0) {
 		raft_conf_encode(&conf, out);
@@ -238,8 +242,8 @@ static int loaded_check(struct raft_node *n, const struct rlog_loaded *l, struct
 		if (raft_conf_decode(&conf, m->conf, err) != 0)
 			return pk_err_set(err, PK_ECORRUPT, "the manifest's membership");
 		raft_configuration_close(&conf);
-		if (m->index == 0 || m->term == 0 || m->conf_index == 0 || m->conf_index > m->index ||
-		    l->start_index > m->index + 1)
+		if (m->index == 0 || m->term == 0 || m->conf_index == 0 ||
+		    m->conf_index > m->index || l->start_index > m->index + 1)
 			return pk_err_set(err, PK_ECORRUPT,
 					  "manifest at %" PRIu64 ", log from %" PRIu64, m->index,
 					  l->start_index);
@@ -732,8 +736,9 @@ static bool change_step(struct raft_node *n)
 	}
 	if (c->answered) {
 		change_finish(n, c->answer == RAFT_NOCONNECTION ? PK_ETIMEDOUT : PK_ESTATE,
-			      c->answer == RAFT_LEADERSHIPLOST ? "leadership was lost, the outcome is open"
-							       : raft_strerror(c->answer));
+			      c->answer == RAFT_LEADERSHIPLOST
+				      ? "leadership was lost, the outcome is open"
+				      : raft_strerror(c->answer));
 		return true;
 	}
 	if (n->raft.state != RAFT_LEADER) {
@@ -768,9 +773,10 @@ static int change_check(const struct raft_node *n, const struct raft_server *s, 
 	}
 	if (s == NULL && role == -1)
 		return pk_err_set(err, PK_ENOENT, "change: no member %" PRIu64, id);
-	if (s == NULL && (address == NULL || address[0] == 0 ||
-			  strlen(address) > RAFT_MSG_ADDRESS_BYTES_MAX))
-		return pk_err_set(err, PK_EINVAL, "change: member %" PRIu64 " needs an address", id);
+	if (s == NULL &&
+	    (address == NULL || address[0] == 0 || strlen(address) > RAFT_MSG_ADDRESS_BYTES_MAX))
+		return pk_err_set(err, PK_EINVAL, "change: member %" PRIu64 " needs an address",
+				  id);
 	if (s == NULL && conf->n >= RAFT_NODE_MEMBERS_MAX)
 		return pk_err_set(err, PK_ELIMIT, "change: %u members", conf->n);
 	if (s != NULL && role == s->role)
@@ -820,7 +826,8 @@ static bool install_is_needed(const struct raft_node *n, const struct raft_insta
 	const struct raft *r = &n->raft;
 	uint64_t term = raft_guard_term_of(r, s->last_index);
 
-	return s->term >= r->current_term && s->last_index > r->log.snapshot.last_index && (term == 0 || term < s->last_term);
+	return s->term >= r->current_term && s->last_index > r->log.snapshot.last_index &&
+	       (term == 0 || term < s->last_term);
 }
 
 static void install_drop(struct raft_node *n)
@@ -837,7 +844,8 @@ static void install_hold(struct raft_node *n, struct raft_message *m)
 
 	if (i->held) {
 		const struct raft_install_snapshot *old = &i->m.install_snapshot;
-		if (s->term < old->term || (s->term == old->term && s->last_index <= old->last_index)) {
+		if (s->term < old->term ||
+		    (s->term == old->term && s->last_index <= old->last_index)) {
 			raft_msg_release(m);
 			return;
 		}

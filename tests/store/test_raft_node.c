@@ -1,0 +1,284 @@
+/* Elections, replication, restarts, snapshots and membership of small groups in virtual time. */
+#include "tests/lib/test.h"
+
+#include "tests/sim/mem_rlog.c"
+#include "tests/sim/raft_cluster.c"
+
+static struct cluster *group(size_t count)
+{
+	return cluster_new(&(struct cluster_options){ .count = count,
+						      .seed = 42,
+						      .guard = RAFT_GUARD_ALL,
+						      .snapshot_log_bytes = 64 << 20,
+						      .trailing_entries = 1000 });
+}
+
+static void finish(struct cluster *c)
+{
+	if (cluster_violation(c) != NULL)
+		print_error("%s\n", cluster_violation(c));
+	assert_null(cluster_violation(c));
+	cluster_free(c);
+}
+
+static void write_some(struct cluster *c, int count)
+{
+	for (int i = 0; i < count; i++) {
+		int l = cluster_leader(c);
+		if (l >= 0)
+			pk_ignore(cluster_propose(c, l, 1 + (size_t)i % 16), "refused when busy");
+		cluster_run(c, 5);
+	}
+}
+
+static void test_three_servers_elect_one_leader(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	assert_true(cluster_settle(c, 1000));
+	finish(c);
+}
+
+static void test_a_lone_server_leads_with_its_first_tick(void **state)
+{
+	(void)state;
+	struct cluster *c = group(1);
+
+	assert_int_equal(cluster_elect(c, 100), 0);
+	write_some(c, 50);
+	assert_true(cluster_settle(c, 1000));
+	assert_true(cluster_acked(c) >= 50);
+	finish(c);
+}
+
+static void test_what_the_leader_takes_is_applied_everywhere(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	write_some(c, 200);
+	assert_true(cluster_settle(c, 1000));
+	assert_true(cluster_acked(c) > 150);
+	finish(c);
+}
+
+static void test_the_leader_dies_and_another_goes_on(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+	int first = cluster_elect(c, 5000);
+
+	write_some(c, 20);
+	cluster_crash(c, first);
+	cluster_run(c, 500);
+	int second = cluster_elect(c, 5000);
+	assert_int_not_equal(second, -1);
+	assert_int_not_equal(second, first);
+	write_some(c, 20);
+	cluster_start(c, first);
+	assert_true(cluster_settle(c, 3000));
+	finish(c);
+}
+
+static void test_all_restart_and_nothing_is_lost(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	write_some(c, 100);
+	for (int i = 0; i < 3; i++)
+		cluster_crash(c, i);
+	for (int i = 0; i < 3; i++)
+		cluster_start(c, i);
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	assert_true(cluster_settle(c, 1000));
+	finish(c);
+}
+
+static void test_a_cut_off_leader_steps_down_and_its_proposals_are_not_acknowledged(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+	int l = cluster_elect(c, 5000);
+
+	assert_true(cluster_settle(c, 1000));
+	for (int i = 0; i < 3; i++) {
+		cluster_link(c, l, i, false);
+		cluster_link(c, i, l, false);
+	}
+	uint64_t acked = cluster_acked(c);
+	assert_int_equal(cluster_propose(c, l, 2), 0);
+	cluster_run(c, 3000);
+	assert_int_not_equal(raft_node_role(cluster_raft(c, l)), RAFT_NODE_LEADER);
+	assert_int_equal(raft_node_inflight(cluster_raft(c, l)), 0);
+	assert_true(cluster_acked(c) <= acked + 1); /* the new leader's own first entry */
+	cluster_heal(c);
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	assert_true(cluster_settle(c, 2000));
+	finish(c);
+}
+
+static void test_proposals_have_a_bound(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+	int l = cluster_elect(c, 5000);
+
+	assert_true(cluster_settle(c, 1000));
+	for (int i = 0; i < RAFT_NODE_INFLIGHT_MAX; i++)
+		assert_int_equal(cluster_propose(c, l, 1), 0);
+	assert_int_equal(cluster_propose(c, l, 1), PK_EAGAIN);
+	assert_int_equal(cluster_propose(c, (l + 1) % 3, 1), PK_ESTATE);
+	finish(c);
+}
+
+static struct cluster *small_log_group(size_t count)
+{
+	return cluster_new(&(struct cluster_options){ .count = count,
+						      .seed = 7,
+						      .guard = RAFT_GUARD_ALL,
+						      .snapshot_log_bytes = 4096,
+						      .trailing_entries = 10 });
+}
+
+static void test_the_log_is_cut_behind_the_durable_state(void **state)
+{
+	(void)state;
+	struct cluster *c = small_log_group(3);
+
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	write_some(c, 2000);
+	assert_true(cluster_settle(c, 1000));
+	assert_true(cluster_snapshots(c) > 10);
+	for (int i = 0; i < 3; i++)
+		assert_true(rlog_bytes(c->nodes[i].log) < 40000);
+	finish(c);
+}
+
+static void test_a_follower_far_behind_gets_state_from_the_leader(void **state)
+{
+	(void)state;
+	struct cluster *c = small_log_group(3);
+	int l = cluster_elect(c, 5000);
+	int behind = (l + 1) % 3;
+
+	cluster_crash(c, behind);
+	write_some(c, 1000);
+	cluster_start(c, behind);
+	assert_true(cluster_settle(c, 20000));
+	assert_true(cluster_installs(c) > 0);
+	write_some(c, 100);
+	cluster_crash(c, behind);
+	cluster_start(c, behind);
+	assert_true(cluster_settle(c, 5000));
+	finish(c);
+}
+
+static void test_a_restart_starts_from_manifest_and_tail(void **state)
+{
+	(void)state;
+	struct cluster *c = small_log_group(3);
+
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	for (int round = 0; round < 10; round++) {
+		write_some(c, 300);
+		for (int i = 0; i < 3; i++)
+			cluster_crash(c, i);
+		for (int i = 0; i < 3; i++)
+			cluster_start(c, i);
+		assert_int_not_equal(cluster_elect(c, 5000), -1);
+	}
+	assert_true(cluster_settle(c, 2000));
+	finish(c);
+}
+
+static void test_an_unknown_server_becomes_spare_then_standby_then_voter(void **state)
+{
+	(void)state;
+	struct cluster *c = small_log_group(3);
+
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	write_some(c, 500);
+	int joiner = cluster_add(c);
+	assert_int_equal(cluster_change(c, joiner, RAFT_NODE_VOTER), 0);
+	assert_int_equal(cluster_change(c, joiner, RAFT_NODE_VOTER), PK_EAGAIN);
+	for (int i = 0; i < 100 && cluster_changes(c) == 0; i++)
+		write_some(c, 20);
+	assert_int_equal(cluster_changes(c), 1);
+	assert_true(cluster_settle(c, 5000));
+	struct raft_member members[8];
+	assert_int_equal(raft_node_members(cluster_raft(c, joiner), members, 8), 4);
+	assert_int_equal(members[3].role, RAFT_NODE_VOTER);
+	finish(c);
+}
+
+static void test_a_leader_removes_itself_and_the_rest_goes_on(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+	int l = cluster_elect(c, 5000);
+
+	assert_int_equal(cluster_change(c, l, -1), 0);
+	cluster_run(c, 5000);
+	assert_int_equal(cluster_changes(c), 1);
+	int next = cluster_elect(c, 5000);
+	assert_int_not_equal(next, -1);
+	assert_int_not_equal(next, l);
+	assert_int_equal(raft_node_members(cluster_raft(c, next), NULL, 0), 2);
+	write_some(c, 50);
+	assert_true(cluster_settle(c, 2000));
+	finish(c);
+}
+
+static void test_the_last_voter_stays(void **state)
+{
+	(void)state;
+	struct cluster *c = group(1);
+
+	assert_int_equal(cluster_elect(c, 1000), 0);
+	assert_int_equal(cluster_change(c, 0, -1), PK_EINVAL);
+	assert_int_equal(cluster_change(c, 0, RAFT_NODE_STANDBY), PK_EINVAL);
+	finish(c);
+}
+
+static void test_a_failed_write_ends_the_server(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+	int l = cluster_elect(c, 5000);
+
+	cluster_fail_disk(c, l);
+	assert_int_equal(cluster_propose(c, l, 4), 0);
+	cluster_run(c, 50);
+	assert_true(cluster_failed(c, l));
+	cluster_start(c, l);
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	assert_true(cluster_settle(c, 5000));
+	finish(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_three_servers_elect_one_leader),
+		cmocka_unit_test(test_a_lone_server_leads_with_its_first_tick),
+		cmocka_unit_test(test_what_the_leader_takes_is_applied_everywhere),
+		cmocka_unit_test(test_the_leader_dies_and_another_goes_on),
+		cmocka_unit_test(test_all_restart_and_nothing_is_lost),
+		cmocka_unit_test(
+			test_a_cut_off_leader_steps_down_and_its_proposals_are_not_acknowledged),
+		cmocka_unit_test(test_proposals_have_a_bound),
+		cmocka_unit_test(test_the_log_is_cut_behind_the_durable_state),
+		cmocka_unit_test(test_a_follower_far_behind_gets_state_from_the_leader),
+		cmocka_unit_test(test_a_restart_starts_from_manifest_and_tail),
+		cmocka_unit_test(test_an_unknown_server_becomes_spare_then_standby_then_voter),
+		cmocka_unit_test(test_a_leader_removes_itself_and_the_rest_goes_on),
+		cmocka_unit_test(test_the_last_voter_stays),
+		cmocka_unit_test(test_a_failed_write_ends_the_server),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
