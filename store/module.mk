@@ -5,3 +5,4 @@ store_SRCS += raft_guard.c raft_io.c raft_msg.c raft_node.c
 store_DEPS := zkproto net base
 store_PKGS := lmdb raft
 store_PROGRAMS :=
+store_SRCS += txn.c tree.c tree_acl.c tree_multi.c tree_node.c tree_quota.c tree_read.c tree_session.c tree_stage.c tree_walk.c tree_write.c

@@ -146,6 +146,10 @@ void tree_session_ephemeral_each(struct tree *t, uint64_t id, tree_path_each_f *
 void tree_expired_nodes(struct tree *t, int64_t now_ms, int64_t never_used_ms, size_t most,
 			tree_path_each_f *each, void *arg);
 
+/* Operations since open that went over a soft or hard limit while quotas were enforced; of this
+ * server, no part of the state. */
+uint64_t tree_quota_warnings(const struct tree *t);
+
 /* Walk everything below `path` (for dumps and checks), parents before children. */
 void tree_walk(struct tree *t, struct pk_bytes path, tree_path_each_f *each, void *arg);
 /* Recompute digest, counts and indexes from the nodes and assert that they are what meta says.

@@ -30,7 +30,14 @@ enum txn_flag {
 	TXN_EXTENDED_TYPES = 1u << 2, /* TTL nodes allowed */
 	TXN_RECONFIG_ENABLED = 1u << 3,
 	TXN_DIGEST_SHA256 = 1u << 4,
+	TXN_SCHEME_X509 =
+		1u << 5, /* there is an authentication provider for x509: ACLs may name it */
+	TXN_SCHEME_SASL = 1u << 6, /* the same for sasl; world, auth, ip and digest always are */
 };
+
+/* As a session's generation: a local session. It is in no table: it owns no ephemerals and its
+ * connection's server vouches for it. */
+#define TXN_GEN_LOCAL UINT64_MAX
 
 /* Types of ours, beside ZooKeeper's opcodes (zkproto/zk.h; createSession -10, closeSession -11). */
 enum txn_type {
