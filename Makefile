@@ -90,10 +90,12 @@ $(O)/tests/lib/%.o: tests/lib/%.c $(O)/inc/store/.made
 check: $(if $(T),$(filter %/$(T),$(TESTS)),$(if $(MOD),$($(MOD)_TESTS),$(TESTS))) $(PROGRAMS)
 	@O=$(O) tests/run-units $(filter $(O)/tests/%,$^)
 
-.PHONY: fmt fmt-check tidy clean help deps install
+.PHONY: docs fmt fmt-check tidy clean help deps install
 SOURCES := $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null)
 fmt:
 	@clang-format -i $(SOURCES)
+docs: $(O)/tests/store/test_config
+	@mkdir -p docs && $< --docs > docs/configuration.md && echo "docs/configuration.md"
 fmt-check:
 	@clang-format --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files as clang-format wants them"
 tidy: $(foreach m,$(MODULES),$(O)/inc/$(m)/.made)
@@ -108,6 +110,7 @@ help:
 	 'make check         unit tests; MOD=store, T=test_kv; SAN=address,undefined or SAN=thread' \
 	 'make clients       real ZooKeeper clients against the reference server and ours' \
 	 'make fuzz          every decoder, FUZZ_SECONDS=n each' \
+	 'make docs          the manual pages that come from tables' \
 	 'make fmt tidy      layout, and the rules a machine can check' \
 	 'make install       DESTDIR= PREFIX=/usr'
 
