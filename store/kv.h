@@ -63,7 +63,7 @@ uint64_t kv_overlay_bytes(
 uint64_t kv_disk_bytes(const struct kv *kv); /* pages in use in LMDB, in bytes */
 
 /* Freeze the active overlay. NULL when a job is not ended yet, when there is nothing to write, or
- * when the map must grow for it and an export is open (kv_commit_held: close it, or wait). No
+ * when the map is too small for it and an export is open (kv_commit_held: close it, or wait). No
  * cursor may be open. */
 struct kv_job *kv_commit_begin(struct kv *kv);
 bool kv_commit_held(const struct kv *kv); /* the last kv_commit_begin waits for an export */

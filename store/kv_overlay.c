@@ -16,6 +16,7 @@ enum {
 	ARENA_VAL_MAX = 32 * 1024,
 	CLASS_COUNT = 48,
 	TABLE_SLOTS_LEAST = 64,
+	MOVE_SLOTS = 8,
 	NODE_KEYS = 32,
 	HEIGHT_MAX = 16, /* 16^16 records: never met */
 };
@@ -70,6 +71,10 @@ struct inner {
 struct kv_overlay {
 	struct slot *slots; /* linear probing, at most 3/4 full */
 	size_t slot_count;  /* 0 or a power of two */
+	/* The table before it doubled, until each put has carried a few slots over, so that no put
+	 * carries them all. Slots below old_moved are in `slots` too; the others only here. */
+	struct slot *old_slots;
+	size_t old_count, old_moved;
 	size_t count;
 
 	void *root;
@@ -241,35 +246,59 @@ static bool key_is(const struct kv_rec *r, struct pk_bytes key)
 }
 
 /* The slot that holds `key`, or the empty one where it would go. */
-static struct slot *slot_of(const struct kv_overlay *o, uint64_t hash, struct pk_bytes key)
+static struct slot *slot_of(struct slot *slots, size_t slot_count, uint64_t hash,
+			    struct pk_bytes key)
 {
-	size_t mask = o->slot_count - 1;
+	size_t mask = slot_count - 1;
 
 	for (size_t i = hash & mask;; i = (i + 1) & mask) {
-		struct slot *s = &o->slots[i];
+		struct slot *s = &slots[i];
 
 		if (s->rec == NULL || (s->hash == hash && key_is(s->rec, key)))
 			return s;
 	}
 }
 
+static struct kv_rec *find(const struct kv_overlay *o, uint64_t hash, struct pk_bytes key)
+{
+	if (o->count == 0)
+		return NULL;
+	struct kv_rec *r = slot_of(o->slots, o->slot_count, hash, key)->rec;
+	if (r == NULL && o->old_slots != NULL)
+		r = slot_of(o->old_slots, o->old_count, hash, key)->rec;
+	return r;
+}
+
+static void slot_set(struct kv_overlay *o, struct slot s)
+{
+	size_t mask = o->slot_count - 1, i = s.hash & mask;
+
+	while (o->slots[i].rec != NULL)
+		i = (i + 1) & mask;
+	o->slots[i] = s;
+}
+
+static void table_move(struct kv_overlay *o, size_t most)
+{
+	for (; most > 0 && o->old_moved < o->old_count; most--, o->old_moved++)
+		if (o->old_slots[o->old_moved].rec != NULL)
+			slot_set(o, o->old_slots[o->old_moved]);
+	if (o->old_moved < o->old_count)
+		return;
+	free(o->old_slots);
+	o->memory -= o->old_count * sizeof(*o->old_slots);
+	o->old_slots = NULL;
+	o->old_count = o->old_moved = 0;
+}
+
 static void table_grow(struct kv_overlay *o)
 {
-	size_t count = o->slot_count == 0 ? TABLE_SLOTS_LEAST : o->slot_count * 2;
-	struct slot *slots = pk_alloc(count * sizeof(*slots));
-
-	for (size_t i = 0; i < o->slot_count; i++) {
-		if (o->slots[i].rec == NULL)
-			continue;
-		size_t to = o->slots[i].hash & (count - 1);
-		while (slots[to].rec != NULL)
-			to = (to + 1) & (count - 1);
-		slots[to] = o->slots[i];
-	}
-	free(o->slots);
-	o->slots = slots;
-	o->memory += (count - o->slot_count) * sizeof(*slots);
-	o->slot_count = count;
+	PK_ASSERT(o->old_slots == NULL); /* MOVE_SLOTS a put is more than it takes */
+	o->old_slots = o->slots;
+	o->old_count = o->slot_count;
+	o->slot_count = o->slot_count == 0 ? TABLE_SLOTS_LEAST : o->slot_count * 2;
+	o->slots = pk_alloc(o->slot_count * sizeof(*o->slots));
+	o->memory += o->slot_count * sizeof(*o->slots);
 }
 
 /* ---- ordered index ---------------------------------------------------------------------------*/
@@ -462,26 +491,31 @@ void kv_overlay_free(struct kv_overlay *o)
 		free(big);
 	}
 	free(o->slots);
+	free(o->old_slots);
 	free(o);
 }
 
 const struct kv_rec *kv_overlay_find(const struct kv_overlay *o, uint64_t hash, struct pk_bytes key)
 {
-	return o->count == 0 ? NULL : slot_of(o, hash, key)->rec;
+	return find(o, hash, key);
 }
 
 static struct kv_rec *find_or_add(struct kv_overlay *o, uint64_t hash, struct pk_bytes key,
 				  struct pk_bytes val)
 {
+	struct kv_rec *r = find(o, hash, key);
+
+	if (r != NULL)
+		return r;
 	if (o->count >= o->slot_count / 4 * 3)
 		table_grow(o);
-	struct slot *s = slot_of(o, hash, key);
-	if (s->rec == NULL) {
-		*s = (struct slot){ .hash = hash, .rec = rec_new(o, key, val) };
-		o->count++;
-		tree_add(o, s->rec);
-	}
-	return s->rec;
+	if (o->old_count > 0)
+		table_move(o, MOVE_SLOTS);
+	r = rec_new(o, key, val);
+	slot_set(o, (struct slot){ .hash = hash, .rec = r });
+	o->count++;
+	tree_add(o, r);
+	return r;
 }
 
 void kv_overlay_put(struct kv_overlay *o, uint64_t hash, struct pk_bytes key, struct pk_bytes val)
@@ -570,6 +604,8 @@ void kv_overlay_assert(const struct kv_overlay *o, uint64_t seed)
 	}
 	for (size_t i = 0; i < o->slot_count; i++)
 		hashed += o->slots[i].rec != NULL;
+	for (size_t i = o->old_moved; i < o->old_count; i++)
+		hashed += o->old_slots[i].rec != NULL;
 	PK_ASSERT(ordered == o->count && hashed == o->count); /* K1 */
 
 	const struct chunk *c;
@@ -578,7 +614,7 @@ void kv_overlay_assert(const struct kv_overlay *o, uint64_t seed)
 	const struct big *big;
 	LIST_FOREACH (big, &o->bigs, link)
 		memory += big->bytes;
-	memory += o->slot_count * sizeof(o->slots[0]);
+	memory += (o->slot_count + o->old_count) * sizeof(o->slots[0]);
 	PK_ASSERT(memory == o->memory);   /* K4 */
 	PK_ASSERT(payload == o->payload); /* K4 */
 }
