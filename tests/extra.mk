@@ -7,3 +7,10 @@ PROVE = O=$(O) PYTHONDONTWRITEBYTECODE=1 $(PYTHON)
 # CLIENTS_ONLY=kazoo-lock,zkcli  SERVERS=1
 clients: $(PROGRAMS)
 	@$(PROVE) tests/clients/run.py
+
+# What kv costs per call; DIR=/folder on the disk to measure.
+.PHONY: bench-kv
+bench-kv: $(O)/bench_kv
+	@$(O)/bench_kv $(DIR)
+$(O)/bench_kv: tests/bench/bench_kv.c $(call archives,store)
+	@echo "  LD   $@" && $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -I$(O)/inc/store -o $@ $^ $(call libs,store)

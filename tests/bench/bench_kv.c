@@ -33,6 +33,14 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static double cpu_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static void begin(struct bench *b)
 {
 	b->begin = now_s();
@@ -125,13 +133,13 @@ static void bench_overlay(struct bench *b)
 	o = kv_overlay_new();
 	for (uint32_t i = 0; i < b->count; i++) {
 		struct pk_bytes key = key_at(b, b->order[i]);
-		double t = now_s();
+		double t = cpu_s();
 
 		kv_overlay_put(o, kv_overlay_hash(SEED, key), key, val);
-		t = now_s() - t;
+		t = cpu_s() - t;
 		worst = t > worst ? t : worst;
 	}
-	printf("%-58s %9.0f us\n", "overlay: longest single put", worst * 1e6);
+	printf("%-58s %9.0f us\n", "overlay: longest single put, CPU time", worst * 1e6);
 	kv_overlay_free(o);
 }
 
