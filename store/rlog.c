@@ -82,7 +82,9 @@ void rlog_mark_truncate(struct rlog *l, uint64_t index)
 
 void rlog_cut(struct rlog *l, uint64_t index)
 {
-	size_t keep = 0; /* the last segment that begins when only records to go came before it */
+	/* They go one by one, oldest first, and each time what is left must be a log that starts at
+	 * or below index + 1: after truncations a later segment may start lower than this one. */
+	size_t keep = 0;
 
 	while (l->mark_first < l->mark_count && l->marks[l->mark_first].index <= index)
 		l->cut_bytes = l->marks[l->mark_first++].bytes;
@@ -92,9 +94,8 @@ void rlog_cut(struct rlog *l, uint64_t index)
 		l->mark_count -= l->mark_first;
 		l->mark_first = 0;
 	}
-	for (size_t i = 1; i < l->segment_count; i++)
-		if (l->segments[i].first_index <= index + 1)
-			keep = i;
+	while (keep + 1 < l->segment_count && l->segments[keep + 1].first_index <= index + 1)
+		keep++;
 	for (size_t i = 0; i < keep; i++) {
 		char name[DISK_NAME_BYTES_MAX];
 		rlog_segment_name(name, l->segments[i].number);

@@ -419,9 +419,13 @@ static void record_loaded(struct opening *o, const struct rlog_record_head *h,
 static void records_truncated(struct opening *o, uint64_t index)
 {
 	struct rlog_loaded *out = o->out;
+	/* Below the first segment left: a manifest has since covered what was there, and the
+	 * records that came in its place follow. */
+	if (index < out->start_index) {
+		out->start_index = o->l->start_index = index;
+		o->l->base_term = 0;
+	}
 	uint64_t keep = index - out->start_index;
-
-	PK_ASSERT(keep <= out->record_count);
 	if (keep < out->record_count) {
 		out->memory.len = o->places[keep];
 		out->record_count = (size_t)keep;
@@ -429,8 +433,8 @@ static void records_truncated(struct opening *o, uint64_t index)
 }
 
 /* Check one record against the log so far. */
-static int record_check(const struct opening *o, const struct rlog_record_head *h, uint32_t chain,
-			uint64_t next, uint64_t last_term, struct pk_err *err)
+static int record_check(const struct rlog_record_head *h, uint32_t chain, uint64_t next,
+			uint64_t last_term, struct pk_err *err)
 {
 	if (h->chain != chain)
 		return pk_err_set(err, PK_ECORRUPT, "record chain: want %08x, found %08x", chain,
@@ -449,11 +453,11 @@ static int record_check(const struct opening *o, const struct rlog_record_head *
 			return pk_err_set(err, PK_ECORRUPT, "record of %u bytes", h->bytes);
 		return 0;
 	case RLOG_RECORD_TRUNCATE:
-		if (h->index < o->out->start_index || h->index > next)
+		if (h->index == 0 || h->index > next)
 			return pk_err_set(err, PK_ECORRUPT,
-					  "truncation: want an index from %" PRIu64 " to %" PRIu64
+					  "truncation: want an index from 1 to %" PRIu64
 					  ", found %" PRIu64,
-					  o->out->start_index, next, h->index);
+					  next, h->index);
 		return 0;
 	}
 	return pk_err_set(err, PK_ECORRUPT, "record kind %u", h->kind);
@@ -465,10 +469,9 @@ static int batch_check(const struct opening *o, const struct rlog_batch *b, stru
 {
 	const struct rlog *l = o->l;
 	uint32_t chain = l->chain, count = 0;
-	uint64_t next = l->next_index, floor = UINT64_MAX, floor_term = 0;
-
-	/* Terms are checked against the log only up to the first truncation in this batch. */
+	uint64_t next = l->next_index, floor = next;
 	uint64_t last_term = rlog_term_at(l, next - 1);
+
 	if (b->chain != chain)
 		return pk_err_set(err, PK_ECORRUPT, "batch chain: want %08x, found %08x", chain,
 				  b->chain);
@@ -477,7 +480,7 @@ static int batch_check(const struct opening *o, const struct rlog_batch *b, stru
 		struct pk_bytes payload;
 		int rc = rlog_record_take(&in, &h, &payload, err);
 		if (rc == 0)
-			rc = record_check(o, &h, chain, next, last_term, err);
+			rc = record_check(&h, chain, next, last_term, err);
 		if (rc != 0)
 			return rc;
 		chain = h.crc;
@@ -486,10 +489,9 @@ static int batch_check(const struct opening *o, const struct rlog_batch *b, stru
 			next = h.index;
 			if (next < floor)
 				floor = next;
-			/* a record of this batch may be the last one now: its term is not known
-			 * here, but it is no less than that of the log below the batch */
-			floor_term = rlog_term_at(l, floor - 1);
-			last_term = floor_term;
+			/* The last record may be one of this batch now: its term is no less than
+			 * that of the log below the batch. */
+			last_term = floor < l->start_index ? 0 : rlog_term_at(l, floor - 1);
 		} else {
 			last_term = h.term;
 			next++;
@@ -740,6 +742,15 @@ static int repair(struct opening *o, uint64_t secret, struct pk_err *err)
 	struct disk *d = l->disk;
 	int rc = 0;
 
+	/* What was read may not be durable yet: the process may have died before its sync. */
+	for (unsigned slot = 0; slot < 2 && rc == 0; slot++) {
+		struct disk_op sync = { .kind = DISK_SYNC,
+					.name = slot == 0 ? "manifest-1" : "manifest-2" };
+		if (l->manifest_file_bytes[slot] > 0)
+			rc = d->op_now(d->impl, &sync, err);
+	}
+	if (rc != 0)
+		return rc;
 	if (!o->any_meta) {
 		l->meta = (struct rlog_meta){ .key = secret };
 		rc = rlog_meta_put(l, l->meta, err);
