@@ -410,9 +410,10 @@ static void record_loaded(struct opening *o, const struct rlog_record_head *h,
 		.index = h->index, .term = h->term, .type = h->type, .data = payload
 	};
 	size_t padded = (size_t)rlog_align(payload.len, 8);
+	if (padded == 0)
+		return;
 	uint8_t *to = pk_buf_grow(&out->memory, padded);
-	if (payload.len > 0)
-		memcpy(to, payload.data, payload.len);
+	memcpy(to, payload.data, payload.len);
 	memset(to + payload.len, 0, padded - payload.len);
 }
 
@@ -815,7 +816,10 @@ static void fill_loaded(struct opening *o)
 	out->term = l->meta.term;
 	out->voted_for = l->meta.voted_for;
 	for (size_t i = 0; i < out->record_count; i++)
-		out->records[i].data.data = out->memory.data + o->places[i];
+		if (out->records[i].data.len > 0)
+			out->records[i].data.data = out->memory.data + o->places[i];
+		else
+			out->records[i].data = PK_BYTES_NONE;
 	out->has_manifest = l->has_manifest;
 	if (l->has_manifest) {
 		out->manifest = l->manifest;
