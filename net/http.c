@@ -226,8 +226,11 @@ void net_http_reply(struct net_http_req *r, unsigned status, const char *content
 		    MHD_YES)
 			LOG_WARN("http.header_refused", "name=%s", r->headers[i].name);
 	}
-	if (r->state == REQ_WAITING) /* wakes the epoll descriptor; on_request comes again */
-		MHD_resume_connection(r->conn);
+	if (r->state == REQ_WAITING) {
+		MHD_resume_connection(r->conn); /* on_request comes again in the next run */
+		if (!r->http->closing)
+			net_timer_start(r->http->timer, 0, 0);
+	}
 	r->state = REQ_REPLIED;
 }
 
@@ -326,15 +329,29 @@ static void on_library_log(void *arg, const char *fmt, va_list ap)
 
 /* ---- the loop's side ------------------------------------------------------------------------- */
 
+static unsigned conns_now(struct net_http *h)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon,
+							       MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info != NULL ? info->num_connections : 0;
+}
+
 static void http_run(struct net_http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
+	unsigned before;
 
+	/* A connection that ended may have made room for one that waits to be accepted, which
+	 * libmicrohttpd looks at in its next run only. */
+	do {
+		if (h->closing) /* perhaps by the handler */
+			return;
+		before = conns_now(h);
+		if (MHD_run(h->daemon) != MHD_YES)
+			LOG_ERROR("http.run_failed", "port=%u", h->port);
+	} while (conns_now(h) < before);
 	if (h->closing)
-		return;
-	if (MHD_run(h->daemon) != MHD_YES)
-		LOG_ERROR("http.run_failed", "port=%u", h->port);
-	if (h->closing) /* by the handler */
 		return;
 	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)
 		net_timer_start(h->timer, ms > 60000 ? 60000 : (int64_t)ms, 0);

@@ -6,8 +6,10 @@
  * now, or keeps `req` and answers in a later turn; until then the connection waits. A HEAD request
  * is answered like a GET, its body is left out.
  *
- * Refused before the handler sees it: header over header_bytes_max (431), body over body_bytes_max
- * (413), connections over conns_max (closed).
+ * Refused before the handler sees it: headers over header_bytes_max (431 or closed), a body over
+ * body_bytes_max (413; closed if it was not announced). Connections over conns_max wait in the
+ * kernel's queue until one ends. A reply with its headers must fit header_bytes_max too, its body
+ * not.
  */
 #ifndef PK_NET_HTTP_H
 #define PK_NET_HTTP_H
