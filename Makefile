@@ -74,12 +74,15 @@ define test_module
 $(1)_TESTS := $$(patsubst %.c,$(O)/%,$$(wildcard tests/$(1)/test_*.c))
 $(O)/tests/$(1)/%.o: tests/$(1)/%.c $(O)/inc/$(1)/.made
 	@mkdir -p $$(@D) && echo "  CC   $$<" && $$(CC) $$(CPPFLAGS) $$(CFLAGS) $$($(1)_CFLAGS) -I$(O)/inc/$(1) -I. -MMD -MP -c -o $$@ $$<
-$(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(TEST_LIB_OBJS) $(call archives,$(1))
+$(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(O)/libtests.a $(call archives,$(1))
 	@$$(CC) $$(LDFLAGS) -o $$@ $$^ $(call libs,$(1)) -lcmocka
 TESTS += $$($(1)_TESTS)
 endef
 TESTS :=
 $(foreach m,$(MODULES),$(eval $(call test_module,$(m))))
+# an archive: a test links only the helpers it names, which may need more than its module has
+$(O)/libtests.a: $(TEST_LIB_OBJS)
+	@mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
 $(O)/tests/lib/%.o: tests/lib/%.c $(O)/inc/store/.made
 	@mkdir -p $(@D) && echo "  CC   $<" && $(CC) $(CPPFLAGS) $(CFLAGS) $(store_CFLAGS) -I$(O)/inc/store -I. -MMD -MP -c -o $@ $<
 
