@@ -259,9 +259,7 @@ static void serve(struct disk_io *d, struct disk_req *req, struct disk_io_stats 
 	}
 	req->rc = d->broken;
 	stats->requests++;
-	int64_t us = net_now_fresh_us() - start_us;
-	if (us > stats->request_us_max)
-		stats->request_us_max = us;
+	stats->request_us_max = net_now_fresh_us() - start_us;
 }
 
 static void *log_thread(void *arg)
@@ -276,7 +274,7 @@ static void *log_thread(void *arg)
 		if (d->stopping)
 			break;
 		struct disk_req *req = d->first;
-		struct disk_io_stats stats = d->stats;
+		struct disk_io_stats stats = { 0 }; /* of this request */
 		bool moved = d->names_moved;
 		d->first = req->next;
 		if (d->first == NULL)
@@ -287,19 +285,16 @@ static void *log_thread(void *arg)
 		if (moved)
 			for (int i = 0; i < OPEN_FILES; i++)
 				close_file(&d->files[i]);
-		int64_t longest_us = stats.request_us_max;
-		stats.request_us_max = 0;
 		serve(d, req, &stats);
 		req->next = NULL;
 		req->err = req->rc != 0 ? pk_memdup(&d->failure, sizeof(d->failure)) : NULL;
 
 		pthread_mutex_lock(&d->lock);
-		/* the longest may have been asked for, and begun anew, meanwhile */
-		if (d->stats.request_us_max < longest_us)
-			longest_us = d->stats.request_us_max;
-		if (stats.request_us_max < longest_us)
-			stats.request_us_max = longest_us;
-		d->stats = stats;
+		d->stats.requests += stats.requests;
+		d->stats.synced_writes += stats.synced_writes;
+		d->stats.written_bytes += stats.written_bytes;
+		if (stats.request_us_max > d->stats.request_us_max)
+			d->stats.request_us_max = stats.request_us_max;
 		bool was_empty = d->done == NULL;
 		*d->done_end = req;
 		d->done_end = &req->next;
