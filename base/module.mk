@@ -1,4 +1,4 @@
-base_SRCS := bytes.c check.c crc.c err.c log.c mem.c metrics.c opt.c rng.c
+base_SRCS := bytes.c check.c crc.c err.c file.c log.c mem.c metrics.c opt.c rng.c
 base_DEPS :=
 base_PKGS := zlib
 base_LIBS := -lm

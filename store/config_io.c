@@ -6,45 +6,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #define MYID_BYTES_MAX     4096
 #define PASSWORD_BYTES_MAX 4096
 
-/* The whole file, which must be a regular one (a FIFO would hang us) and not above `most`. */
-static int read_file(const char *path, size_t most, struct pk_buf *out, struct pk_err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	ssize_t n = 1;
-	int rc = 0;
-
-	if (fd < 0)
-		return pk_err_sys(err, errno, "read %s", path);
-	if (fstat(fd, &st) != 0)
-		rc = pk_err_sys(err, errno, "read %s", path);
-	else if (!S_ISREG(st.st_mode))
-		rc = pk_err_set(err, PK_EINVAL, "%s is not a file", path);
-	while (rc == 0 && n > 0) {
-		uint8_t *to = pk_buf_reserve(out, 4096);
-
-		n = read(fd, to, 4096);
-		if (n < 0)
-			rc = pk_err_sys(err, errno, "read %s", path);
-		else if (n > 0)
-			(void)pk_buf_grow(out, (size_t)n);
-		if (rc == 0 && out->len > most)
-			rc = pk_err_set(err, PK_ELIMIT, "%s: more than %zu bytes", path, most);
-	}
-	pk_ignore(close(fd), "it was only read");
-	return rc;
-}
-
 static int load_text(struct store_config *c, const char *path, struct pk_buf *notes,
 		     struct pk_err *err)
 {
 	struct pk_buf text = PK_BUF_INIT;
-	int rc = read_file(path, STORE_CONFIG_BYTES_MAX, &text, err);
+	int rc = pk_file_read(path, STORE_CONFIG_BYTES_MAX, &text, err);
 
 	if (rc == 0)
 		rc = store_config_text(c, path, pk_buf_bytes(&text), notes, err);
@@ -78,7 +50,7 @@ static int load_dynamic(struct store_config *c, struct pk_buf *notes, struct pk_
 	struct pk_buf text = PK_BUF_INIT;
 	int rc;
 
-	rc = read_file(c->dynamic_config_file, STORE_CONFIG_BYTES_MAX, &text, err);
+	rc = pk_file_read(c->dynamic_config_file, STORE_CONFIG_BYTES_MAX, &text, err);
 	if (rc == 0)
 		rc = store_config_dynamic(c, c->dynamic_config_file, pk_buf_bytes(&text), notes,
 					  err);
@@ -120,7 +92,7 @@ static int load_data_dir(struct store_config *c, struct pk_err *err)
 		return 0; /* store_config_check says so */
 	path = pk_asprintf("%s/myid", c->data_dir);
 	if (stat(path, &st) == 0) {
-		rc = read_file(path, MYID_BYTES_MAX, &text, err);
+		rc = pk_file_read(path, MYID_BYTES_MAX, &text, err);
 		if (rc == 0) {
 			rc = store_config_myid(c, pk_buf_bytes(&text), err);
 			if (rc != 0)
@@ -144,7 +116,7 @@ static int load_jaas(struct store_config *c, struct pk_err *err)
 
 	if (c->jaas_file == NULL)
 		return 0;
-	rc = read_file(c->jaas_file, JAAS_BYTES_MAX, &text, err);
+	rc = pk_file_read(c->jaas_file, JAAS_BYTES_MAX, &text, err);
 	if (rc == 0) {
 		rc = store_config_jaas(c, pk_buf_bytes(&text), err);
 		if (rc != 0)
@@ -165,7 +137,7 @@ static int load_password(const char *file, char **password, struct pk_err *err)
 
 	if (file == NULL)
 		return 0;
-	rc = read_file(file, PASSWORD_BYTES_MAX, &text, err);
+	rc = pk_file_read(file, PASSWORD_BYTES_MAX, &text, err);
 	if (rc == 0) {
 		while (len < text.len && text.data[len] != '\n' && text.data[len] != '\r')
 			len++;

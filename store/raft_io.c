@@ -502,17 +502,67 @@ static void later_keep(struct rio *io, const struct raft_message *m)
 	l->m.server_address = l->address;
 }
 
+static bool is_heartbeat(const struct raft_message *m)
+{
+	return m->type == RAFT_IO_APPEND_ENTRIES && m->append_entries.n_entries == 0;
+}
+
+/* More of what the heartbeat said is committed could be applied once it is stored. */
+static bool heartbeat_pends(const struct rio *io, const struct raft_message *m)
+{
+	const struct raft *r = io->raft;
+
+	return r->state == RAFT_FOLLOWER && m->append_entries.term == r->current_term &&
+	       m->append_entries.leader_commit > r->commit_index;
+}
+
+static void heartbeat_hold(struct rio *io, const struct raft_message *m)
+{
+	io->heartbeat.held = heartbeat_pends(io, m);
+	if (!io->heartbeat.held)
+		return;
+	size_t len = strlen(m->server_address) + 1;
+	PK_ASSERT(len <= sizeof(io->heartbeat.address));
+	memmove(io->heartbeat.address, m->server_address, len);
+	io->heartbeat.m = *m;
+	io->heartbeat.m.server_address = io->heartbeat.address;
+	io->heartbeat.stored = io->raft->last_stored;
+}
+
+static bool heartbeat_again(struct rio *io)
+{
+	if (!io->heartbeat.held || io->raft->last_stored <= io->heartbeat.stored)
+		return false;
+	struct raft_message m = io->heartbeat.m;
+	io->heartbeat.held = false;
+	if (!heartbeat_pends(io, &m))
+		return false;
+	io->inside++;
+	io->recv(&io->io, &m);
+	raft_guard_received(&io->guard, io->raft);
+	io->inside--;
+	heartbeat_hold(io, &m);
+	return true;
+}
+
 void rio_recv(struct rio *io, struct raft_message *m)
 {
+	struct raft_message heartbeat;
+	bool beat = is_heartbeat(m);
+
 	if (io->failed) {
 		raft_msg_release(m);
 		return;
 	}
+	if (beat)
+		heartbeat = *m;
 	rio_enter(io);
 	switch (raft_guard_recv(&io->guard, io->raft, m)) {
 	case RAFT_GUARD_PASS:
 		io->recv(&io->io, m);
 		raft_guard_received(&io->guard, io->raft);
+		if (beat)
+			heartbeat_hold(io, &heartbeat);
 		break;
 	case RAFT_GUARD_LATER:
 		later_keep(io, m);
@@ -561,7 +611,7 @@ static int io_snapshot_get(struct raft_io *raft_io, struct raft_io_snapshot_get 
 
 bool rio_drain(struct rio *io)
 {
-	bool any = false;
+	bool any = !io->failed && heartbeat_again(io);
 	struct rio_sent *s;
 
 	while (!io->failed && (s = TAILQ_FIRST(&io->sent)) != NULL) {

@@ -54,6 +54,14 @@ struct rio {
 	bool installing; /* a leader's manifest is on its way to disk */
 	struct rio_later *later[RAFT_MSG_MEMBERS_MAX];
 	size_t later_count;
+	/* A heartbeat whose commit index is ahead of what is stored here: libraft takes only as
+	 * much of it as is stored, so it is looked at again when more is. */
+	struct {
+		bool held;
+		raft_index stored; /* last_stored when it was last looked at */
+		struct raft_message m;
+		char address[RAFT_MSG_ADDRESS_BYTES_MAX + 1];
+	} heartbeat;
 	struct pk_buf scratch;
 };
 

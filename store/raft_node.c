@@ -77,6 +77,7 @@ struct raft_node {
 	struct pk_buf members; /* encoded */
 	uint64_t reported;     /* applied or skipped */
 	size_t inflight;
+	uint64_t announced; /* the commit index that followers were last told of */
 	struct proposal_list proposals; /* all, in order of submission */
 	struct change change;
 	struct install install;
@@ -958,6 +959,25 @@ static bool settle_step(struct raft_node *n)
 	return proposals_finish(n) || members_report(n) || role_report(n) || change_step(n);
 }
 
+/*
+ * Followers learn what is committed from the next message, and libraft sends one only with an entry
+ * or when a heartbeat is due: a follower's client would wait up to a heartbeat for its reply. So a
+ * commit makes the heartbeat due now, for those that keep up.
+ */
+static void announce_commit(struct raft_node *n)
+{
+	struct raft *r = &n->raft;
+	enum { PIPELINE = 1 }; /* libraft's PROGRESS__PIPELINE */
+
+	if (r->state != RAFT_LEADER || r->commit_index == n->announced || r->configuration.n < 2)
+		return;
+	n->announced = r->commit_index;
+	for (unsigned i = 0; i < r->configuration.n; i++)
+		if (r->leader_state.progress[i].state == PIPELINE)
+			r->leader_state.progress[i].last_send = 0;
+	rio_tick(&n->rio, n->rio.now_ms);
+}
+
 static void node_settle(struct rio *io)
 {
 	struct raft_node *n = node_of(PK_CONTAINER(io, struct raft_node, rio));
@@ -970,6 +990,8 @@ static void node_settle(struct rio *io)
 	n->settling = false;
 	bool large = rlog_bytes(n->rio.log) > n->cfg.snapshot_log_bytes;
 	raft_set_snapshot_threshold(&n->raft, large ? 1 : UINT32_MAX);
+	if (!n->rio.failed)
+		announce_commit(n);
 }
 
 void raft_node_tick(struct raft_node *n, int64_t now_ms)

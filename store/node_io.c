@@ -1,0 +1,760 @@
+#include "store/node_io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "net/crypto.h"
+#include "store/applier_io.h"
+#include "store/client_io.h"
+#include "store/commands_io.h"
+#include "store/disk_io.h"
+#include "store/peer_io.h"
+#include "store/sasl_io.h"
+#include "store/server.h"
+#include "store/state_dir_io.h"
+
+#define STOP_WAIT_MS       5000
+#define TRAILING_ENTRIES   4096
+#define INSTALL_TIMEOUT_MS 600000
+#define WATCHES_MAX        (16u << 20)
+#define DISK_CHECK_MS      1000
+
+struct node {
+	struct net_loop *loop;
+	const struct store_config *cfg;
+	struct pk_rng rng;
+
+	struct state_dir *states;
+	struct kv *kv;
+	struct applier *applier;
+	struct disk_io *disk;
+	struct rlog *log;
+	struct raft_node *raft;
+	struct server *server;
+	struct peers *peers;
+	struct clients *clients;
+	struct commands *commands;
+	struct sasl *sasl;
+	struct net_tls *client_tls, *peer_tls_server, *peer_tls_client;
+
+	struct net_timer *tick;
+	struct net_hook *turn;
+	int64_t disk_check_ms;
+	bool disk_low;
+	bool importing; /* finish is running on a pool thread */
+	struct pk_err import_err;
+
+	bool stopping, committed;
+	int64_t stop_by_ms;
+	net_call_f *stopped;
+	void *stopped_owner;
+};
+
+static void now(struct node *n)
+{
+	server_now(n->server, net_now_ms(n->loop), net_wall_ms());
+}
+
+/* ---- what the server asks for ---- */
+
+static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
+			    enum server_message type, struct pk_bytes bytes)
+{
+	struct node *n = owner;
+
+	pk_ignore(address, "the channel knows it from the members");
+	return n->peers != NULL && peers_send(n->peers, peer_id, (uint8_t)type, bytes);
+}
+
+static void owner_commit(void *owner, struct kv_job *job)
+{
+	struct node *n = owner;
+
+	applier_submit(n->applier, job);
+}
+
+static void on_committed(void *owner, struct kv_job *job, const struct pk_err *err, int64_t took_us)
+{
+	struct node *n = owner;
+
+	now(n);
+	if (took_us > n->cfg->fsync_warn_ms * 1000)
+		LOG_WARN("store.commit_slow", "took_ms=%" PRId64, took_us / 1000);
+	server_commit_done(n->server, job, err->code, err);
+}
+
+static void owner_secret(void *owner, void *to, size_t len)
+{
+	struct pk_err err = PK_ERR_INIT;
+
+	pk_ignore(owner, "the kernel is asked");
+	if (pk_random_secret(to, len, &err) != 0) {
+		LOG_ERROR("node.fatal", "error=\"%s\"", err.text);
+		_exit(NODE_EXIT_FATAL);
+	}
+}
+
+static void owner_import_begin(void *owner)
+{
+	struct node *n = owner;
+	struct pk_err err = PK_ERR_INIT;
+
+	if (state_dir_import_begin(n->states, &err) != 0)
+		LOG_ERROR("state.import", "error=\"%s\"",
+			  err.text); /* the first chunk then fails */
+}
+
+static int owner_import_chunk(void *owner, struct pk_bytes records, struct pk_err *err)
+{
+	struct node *n = owner;
+
+	return state_dir_import_add(n->states, records, err);
+}
+
+static void import_work(void *owner)
+{
+	struct node *n = owner;
+
+	n->import_err = PK_ERR_INIT;
+	pk_ignore(state_dir_import_finish(n->states, &n->import_err), "told from import_err");
+}
+
+static void import_worked(void *owner)
+{
+	struct node *n = owner;
+
+	n->importing = false;
+	if (n->stopping)
+		return;
+	now(n);
+	server_import_ready(n->server, n->import_err.code, &n->import_err);
+}
+
+static void owner_import_finish(void *owner)
+{
+	struct node *n = owner;
+
+	n->importing = true;
+	net_work_run(n->loop, import_work, import_worked, n);
+}
+
+static struct kv *owner_import_swap(void *owner, struct pk_err *err)
+{
+	struct node *n = owner;
+	struct kv *fresh = NULL;
+
+	if (state_dir_swap(n->states, n->kv, &fresh, err) != 0)
+		return NULL;
+	n->kv = fresh;
+	return fresh;
+}
+
+static void owner_import_drop(void *owner)
+{
+	struct node *n = owner;
+
+	PK_ASSERT(!n->importing);
+	state_dir_import_drop(n->states);
+}
+
+static void owner_members(void *owner, const struct raft_member *members, size_t count)
+{
+	struct node *n = owner;
+	struct server_spec spec;
+	struct pk_err err = PK_ERR_INIT;
+
+	for (size_t i = 0; n->peers != NULL && i < count; i++) {
+		if (members[i].id == (uint64_t)n->cfg->my_id)
+			continue;
+		if (server_spec_parse(&spec, (int64_t)members[i].id,
+				      pk_bytes_str(members[i].address), &err) != 0) {
+			LOG_ERROR("peer.address", "id=%" PRIu64 " error=\"%s\"", members[i].id,
+				  err.text);
+			continue;
+		}
+		peers_add(n->peers, members[i].id, spec.addrs[0].host, spec.addrs[0].peer_port);
+	}
+}
+
+static void owner_role(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id,
+		       bool serving)
+{
+	static const char *const names[] = { "follower", "candidate", "leader" };
+
+	pk_ignore(owner, "only told");
+	LOG_INFO("raft.role", "role=%s term=%" PRIu64 " leader=%" PRIu64 " serving=%d", names[role],
+		 term, leader_id, serving);
+}
+
+static void owner_fatal(void *owner, const struct pk_err *err)
+{
+	pk_ignore(owner, "nothing of it may be trusted any more");
+	LOG_ERROR("node.fatal", "error=\"%s\"", err->text);
+	/* Not exit(): handlers would run code over state that is wrong. */
+	_exit(err->code == PK_ECORRUPT ? NODE_EXIT_DAMAGE : NODE_EXIT_FATAL);
+}
+
+static void owner_note(void *owner, int level, const char *event, const char *text)
+{
+	pk_ignore(owner, "only told");
+	if (level <= (int)pk_log_level_now())
+		pk_log_write((enum pk_log_level)level, event, "%s", text);
+}
+
+/* ---- peers ---- */
+
+static int on_peer_frame(void *owner, uint64_t from_id, uint8_t type, struct pk_bytes body,
+			 struct pk_err *err)
+{
+	struct node *n = owner;
+
+	if (type == 0 || type >= SERVER_MSG_TYPES)
+		return pk_err_set(err, PK_EPROTO, "message type %u is not known", type);
+	now(n);
+	return server_peer_recv(n->server, from_id, (enum server_message)type, body, err);
+}
+
+static void on_peer_up(void *owner, uint64_t peer_id)
+{
+	pk_ignore(owner, "logged where it happened");
+	pk_ignore(peer_id, "likewise");
+}
+
+static void on_peer_down(void *owner, uint64_t peer_id, const char *reason)
+{
+	struct node *n = owner;
+
+	pk_ignore(reason, "logged where it happened");
+	if (n->stopping)
+		return;
+	now(n);
+	server_peer_down(n->server, peer_id);
+}
+
+/* ---- time ---- */
+
+/* Writes are refused before the log can fail: it needs room for the next segment and LMDB for a
+ * commit. */
+static void check_disk(struct node *n)
+{
+	const struct disk *d = disk_io_disk(n->disk);
+	uint64_t free_bytes = d->free_bytes(d->impl);
+	uint64_t low = (uint64_t)n->cfg->disk_low_bytes;
+
+	if (!n->disk_low && free_bytes < low) {
+		n->disk_low = true;
+		LOG_ERROR("disk.low",
+			  "free_bytes=%" PRIu64 " paddock.diskLowWaterBytes=%" PRIu64
+			  " writes=refused",
+			  free_bytes, low);
+		server_refuse_writes(n->server, true);
+	} else if (n->disk_low &&
+		   free_bytes > low + low / 4) { /* some way above, so that it does not flutter */
+		n->disk_low = false;
+		LOG_INFO("disk.ok", "free_bytes=%" PRIu64 " writes=accepted", free_bytes);
+		server_refuse_writes(n->server, false);
+	}
+}
+
+static void stop_step(struct node *n)
+{
+	if (clients_count(n->clients) > 0 && net_now_ms(n->loop) < n->stop_by_ms)
+		return;
+	if (!n->committed)
+		n->committed = server_commit_now(n->server);
+	if (!n->committed || applier_busy(n->applier) || n->importing)
+		return;
+	net_timer_stop(n->tick);
+	n->stopped(n->stopped_owner);
+}
+
+static void on_tick(void *owner)
+{
+	struct node *n = owner;
+
+	now(n);
+	server_tick(n->server);
+	peers_tick(n->peers);
+	if (net_now_ms(n->loop) >= n->disk_check_ms) {
+		n->disk_check_ms = net_now_ms(n->loop) + DISK_CHECK_MS;
+		check_disk(n);
+	}
+	if (n->stopping)
+		stop_step(n);
+}
+
+static void on_turn(void *owner)
+{
+	struct node *n = owner;
+
+	now(n);
+	clients_turn(n->clients);
+	server_turn(n->server);
+}
+
+/* ---- starting ---- */
+
+static int make_dir(const char *path, bool may, struct pk_err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0)
+		return S_ISDIR(st.st_mode)
+			       ? 0
+			       : pk_err_set(err, PK_EINVAL, "%s is not a directory", path);
+	if (!may)
+		return pk_err_set(err, PK_ENOENT,
+				  "%s does not exist, and datadir.autocreate is off", path);
+	char *part = pk_strdup(path);
+	int rc = 0;
+	for (char *c = part + 1; rc == 0; c++) {
+		if (*c != '/' && *c != 0)
+			continue;
+		bool last = *c == 0;
+		*c = 0;
+		if (mkdir(part, 0750) != 0 && errno != EEXIST)
+			rc = pk_err_sys(err, errno, "make %s", part);
+		if (last)
+			break;
+		*c = '/';
+	}
+	free(part);
+	return rc;
+}
+
+static int start_dirs(struct node *n, char **log_dir, struct pk_err *err)
+{
+	const struct store_config *cfg = n->cfg;
+	struct stat st;
+	struct kv_config kv_cfg = { .map_bytes = (uint64_t)cfg->map_bytes,
+				    .map_bytes_most = 1ull << 44,
+				    .sync = true };
+	char *peers_data = pk_asprintf("%s/version-2", cfg->data_dir);
+	int rc = 0;
+
+	if (stat(peers_data, &st) == 0)
+		rc = pk_err_set(err, PK_EINVAL,
+				"%s holds the data of a ZooKeeper: paddock-store does not read it; "
+				"give it a dataDir "
+				"of its own",
+				peers_data);
+	free(peers_data);
+	if (rc == 0)
+		rc = make_dir(cfg->data_dir, cfg->dir_autocreate, err);
+	*log_dir = pk_asprintf("%s/log", cfg->log_dir != NULL ? cfg->log_dir : cfg->data_dir);
+	if (rc == 0)
+		rc = make_dir(*log_dir, true, err);
+	if (rc == 0)
+		rc = state_dir_open(&n->states, cfg->data_dir, &kv_cfg, err);
+	if (rc == 0)
+		rc = state_dir_kv(n->states, &n->kv, err);
+	return rc;
+}
+
+static uint64_t cluster_id_of(const struct store_config *cfg)
+{
+	uint8_t hash[NET_DIGEST_BYTES_MAX];
+	int len = net_digest("SHA256", pk_bytes_str(cfg->cluster_name), hash, NULL);
+
+	PK_ASSERT(len >= 8);
+	return pk_get_le64(hash) | 1;
+}
+
+static uint64_t my_id(const struct store_config *cfg)
+{
+	return cfg->my_id > 0 ? (uint64_t)cfg->my_id : 1;
+}
+
+static uint32_t txn_flags(const struct store_config *cfg)
+{
+	return (cfg->enforce_quota ? TXN_ENFORCE_QUOTA : 0) | (cfg->skip_acl ? TXN_SKIP_ACL : 0) |
+	       (cfg->extended_types ? TXN_EXTENDED_TYPES : 0) |
+	       (cfg->reconfig_enabled ? TXN_RECONFIG_ENABLED : 0);
+}
+
+static int start_server(struct node *n, struct pk_err *err)
+{
+	const struct store_config *cfg = n->cfg;
+	int32_t tick = (int32_t)cfg->tick_ms;
+	struct server_config sc = {
+		.id = my_id(cfg),
+		.cluster_id = cluster_id_of(cfg),
+		.tick_ms = tick,
+		.session_min_ms = cfg->session_timeout_min_ms >= 0
+					  ? (int32_t)cfg->session_timeout_min_ms
+					  : 2 * tick,
+		.session_max_ms = cfg->session_timeout_max_ms >= 0
+					  ? (int32_t)cfg->session_timeout_max_ms
+					  : 20 * tick,
+		.leader_grace_ms = 6 * cfg->election_ms > 3000 ? 6 * cfg->election_ms : 3000,
+		.commit_overlay_bytes = (uint64_t)cfg->overlay_bytes,
+		.commit_log_bytes = (uint64_t)cfg->snapshot_log_bytes / 2,
+		.txn_flags = txn_flags(cfg),
+		.jute_bytes_max = (uint32_t)cfg->jute_maxbuffer,
+		.response_bytes_max = CLIENT_QUEUE_BYTES_MAX / 2,
+		.watches_max = WATCHES_MAX,
+		.container_check_ms = cfg->container_check_ms,
+		.container_never_used_ms = cfg->container_unused_max_ms,
+		.container_per_minute = (uint32_t)cfg->container_per_minute,
+		.path_depth_max = (uint32_t)cfg->path_depth_max,
+		.auth_required = cfg->auth_enforced || cfg->sasl_required,
+		.auth_schemes = cfg->auth_enforced ? cfg->auth_schemes : "sasl",
+		.standalone = !cfg->distributed,
+	};
+	struct server_owner so = {
+		.owner = n,
+		.peer_send = owner_peer_send,
+		.commit = owner_commit,
+		.secret = owner_secret,
+		.import_begin = owner_import_begin,
+		.import_chunk = owner_import_chunk,
+		.import_finish = owner_import_finish,
+		.import_swap = owner_import_swap,
+		.import_drop = owner_import_drop,
+		.members = owner_members,
+		.role = owner_role,
+		.fatal = owner_fatal,
+		.note = owner_note,
+	};
+
+	clients_server_owner(&so);
+	return server_open(&n->server, &sc, &so, n->kv, &n->rng, net_now_ms(n->loop), net_wall_ms(),
+			   err);
+}
+
+static int start_peers(struct node *n, struct pk_err *err)
+{
+	const struct store_config *cfg = n->cfg;
+	struct peers_owner po = {
+		.owner = n, .recv = on_peer_frame, .up = on_peer_up, .down = on_peer_down
+	};
+	int rc = 0;
+
+	if (cfg->peer_security == STORE_PEERS_KEY) {
+		struct pk_buf key = PK_BUF_INIT;
+
+		rc = pk_file_read(cfg->peer_key_file, NET_PSK_BYTES_MAX, &key, err);
+		if (rc == 0) {
+			n->peer_tls_server = net_tls_psk_new(pk_buf_bytes(&key), "paddock-peer",
+							     err);
+			n->peer_tls_client = net_tls_ref(n->peer_tls_server);
+			rc = n->peer_tls_server != NULL ? 0 : err->code;
+		}
+		explicit_bzero(key.data, key.len);
+		pk_buf_release(&key);
+		if (rc != 0)
+			return pk_err_wrap(err, "paddock.peerKeyFile %s", cfg->peer_key_file);
+	} else if (cfg->peer_security == STORE_PEERS_CERT) {
+		struct net_tls_opts opts = {
+			.server = true,
+			.cert_file = cfg->peer_tls.cert,
+			.key_file = cfg->peer_tls.cert_key,
+			.cert_type = (enum net_store_type)cfg->peer_tls.cert_type,
+			.key_password = cfg->peer_tls.cert_password,
+			.trust_file = cfg->peer_tls.trust,
+			.trust_type = (enum net_store_type)cfg->peer_tls.trust_type,
+			.trust_password = cfg->peer_tls.trust_password,
+			.crl_file = cfg->peer_tls.crl_file,
+			.client_auth = NET_CLIENT_AUTH_NEED,
+			.no_hostname_check = !cfg->peer_ssl_host_check,
+			.protocols = cfg->peer_tls.protocols,
+			.ciphers = cfg->peer_tls.ciphers
+		};
+		n->peer_tls_server = net_tls_new(&opts, err);
+		opts.server = false;
+		if (n->peer_tls_server != NULL)
+			n->peer_tls_client = net_tls_new(&opts, err);
+		if (n->peer_tls_client == NULL)
+			return pk_err_wrap(err, "certificates for the other servers");
+	}
+	struct peers_config pc = { .cluster_id = cluster_id_of(cfg),
+				   .server_id = my_id(cfg),
+				   .tls_server = n->peer_tls_server,
+				   .tls_client = n->peer_tls_client };
+	n->peers = peers_new(n->loop, &pc, &po);
+	if (!cfg->distributed)
+		return 0;
+	for (size_t i = 0; rc == 0 && i < cfg->me.addr_count; i++)
+		rc = peers_listen(n->peers, cfg->peer_listen_all ? NULL : cfg->me.addrs[i].host,
+				  cfg->me.addrs[i].peer_port, err);
+	return rc;
+}
+
+static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
+{
+	const struct store_config *cfg = n->cfg;
+	struct rlog_config lc = { .segment_bytes = (uint64_t)cfg->segment_bytes,
+				  .cluster_id = cluster_id_of(cfg),
+				  .server_id = my_id(cfg) };
+	struct rlog_loaded loaded = { 0 };
+	struct raft_member members[SERVERS_MAX] = { 0 };
+	size_t count = 0;
+	struct raft_node_owner ro;
+	struct pk_buf text = PK_BUF_INIT;
+
+	int rc = disk_io_open(&n->disk, log_dir, n->loop, err);
+	if (rc == 0)
+		rc = rlog_open(&n->log, disk_io_disk(n->disk), &lc, &loaded, err);
+	if (rc != 0)
+		return pk_err_wrap(err, "open the log in %s", log_dir);
+	if (loaded.record_count == 0 && !loaded.has_manifest &&
+	    tree_meta(server_tree(n->server))->index > 0) {
+		rc = pk_err_set(err, PK_ECORRUPT,
+				"the log in %s is empty, but the state in %s holds index %" PRIu64
+				": the log was lost; remove both and add this server anew",
+				log_dir, cfg->data_dir, tree_meta(server_tree(n->server))->index);
+		goto out;
+	}
+	if (loaded.torn_tail)
+		LOG_INFO("log.torn_tail", "dir=%s note=\"an unfinished last write was cut off\"",
+			 log_dir);
+	for (size_t i = 0; i < cfg->servers.count; i++) {
+		const struct server_spec *s = &cfg->servers.all[i];
+
+		pk_buf_clear(&text);
+		server_spec_format(s, &text);
+		if (text.len >= sizeof(members[0].address)) {
+			rc = pk_err_set(err, PK_ELIMIT,
+					"server.%" PRId64
+					": its addresses take more than %zu bytes",
+					s->id, sizeof(members[0].address) - 1);
+			goto out;
+		}
+		members[count].id = (uint64_t)s->id;
+		members[count].role = s->observer ? RAFT_NODE_STANDBY : RAFT_NODE_VOTER;
+		snprintf(members[count].address, sizeof(members[0].address), "%s",
+			 pk_buf_str(&text));
+		count++;
+	}
+	if (!cfg->distributed) {
+		members[0] = (struct raft_member){ .id = my_id(cfg), .role = RAFT_NODE_VOTER };
+		snprintf(members[0].address, sizeof(members[0].address),
+			 "127.0.0.1:1:2:participant");
+		count = 1;
+	}
+	struct raft_node_config rc_cfg = { .id = my_id(cfg),
+					   .heartbeat_ms = (unsigned)cfg->heartbeat_ms,
+					   .election_ms = (unsigned)cfg->election_ms,
+					   .install_timeout_ms = INSTALL_TIMEOUT_MS,
+					   .snapshot_log_bytes = (uint64_t)cfg->snapshot_log_bytes,
+					   .trailing_entries = TRAILING_ENTRIES,
+					   .guard = RAFT_GUARD_ALL };
+	for (size_t i = 0; i < count; i++)
+		if (members[i].id == rc_cfg.id)
+			rc_cfg.address = members[i].address;
+	if (rc_cfg.address == NULL) {
+		rc = pk_err_set(err, PK_EINVAL, "no server.%" PRIu64 " line for the id in myid",
+				rc_cfg.id);
+		goto out;
+	}
+	server_raft_owner(n->server, &ro);
+	rc = raft_node_open(&n->raft, &rc_cfg, &ro, n->log, &loaded, members, count,
+			    net_now_ms(n->loop), &n->rng, err);
+	if (rc == 0)
+		server_set_raft(n->server, n->raft);
+out:
+	rlog_loaded_release(&loaded);
+	pk_buf_release(&text);
+	return rc;
+}
+
+static void on_word(void *owner, struct client *c, enum zk_word word, struct pk_bytes mask,
+		    struct pk_buf *out)
+{
+	struct node *n = owner;
+
+	now(n);
+	commands_word(n->commands, c, word, mask, out);
+}
+
+static int32_t on_sasl(void *owner, void **slot, struct pk_bytes token, struct pk_buf *out,
+		       bool *out_null, char *id, size_t id_bytes)
+{
+	struct node *n = owner;
+
+	return sasl_step(n->sasl, slot, token, out, out_null, id, id_bytes);
+}
+
+static int start_clients(struct node *n, struct pk_err *err)
+{
+	const struct store_config *cfg = n->cfg;
+	/* in the order of the option's row */
+	static const char *const algs[] = { "SHA1",     "SHA1",     "SHA1",     "SHA224",
+					    "SHA256",   "SHA384",   "SHA512",   "SHA3-224",
+					    "SHA3-256", "SHA3-384", "SHA3-512", "MD5" };
+	struct clients_config cc = { .conns_max = (size_t)cfg->conns_max,
+				     .conns_per_address_max = (size_t)cfg->conns_per_address_max,
+				     .frame_bytes_max = (size_t)cfg->jute_maxbuffer,
+				     .handshake_timeout_ms = cfg->sessionless_timeout_ms,
+				     .x509_super = cfg->x509_super_user,
+				     .word = on_word,
+				     .sasl = n->sasl != NULL ? on_sasl : NULL,
+				     .sasl_free = sasl_step_free,
+				     .super_digest = cfg->super_digest,
+				     .digest_alg = algs[0],
+				     .digest_disabled = !cfg->digest_auth,
+				     .owner = n };
+	int rc = 0;
+
+	PK_ASSERT(cfg->digest_alg >= 0 && cfg->digest_alg < (int)PK_COUNT(algs));
+	cc.digest_alg = algs[cfg->digest_alg];
+	n->clients = clients_new(n->loop, &cc);
+	clients_set_server(n->clients, n->server);
+	if (cfg->client_tls.cert != NULL) {
+		struct net_tls_opts opts = {
+			.server = true,
+			.cert_file = cfg->client_tls.cert,
+			.key_file = cfg->client_tls.cert_key,
+			.cert_type = (enum net_store_type)cfg->client_tls.cert_type,
+			.key_password = cfg->client_tls.cert_password,
+			.trust_file = cfg->client_tls.trust,
+			.trust_type = (enum net_store_type)cfg->client_tls.trust_type,
+			.trust_password = cfg->client_tls.trust_password,
+			.crl_file = cfg->client_tls.crl_file,
+			.client_auth = (enum net_client_auth)cfg->ssl_client_auth,
+			.protocols = cfg->client_tls.protocols,
+			.ciphers = cfg->client_tls.ciphers
+		};
+		n->client_tls = net_tls_new(&opts, err);
+		if (n->client_tls == NULL)
+			return pk_err_wrap(err, "certificates for clients");
+	}
+	if (cfg->client_port_effective != 0)
+		rc = clients_listen(n->clients, cfg->client_host,
+				    (uint16_t)cfg->client_port_effective, cfg->listen_backlog,
+				    cfg->client_port_unified ? n->client_tls : NULL,
+				    cfg->client_port_unified, err);
+	if (rc == 0 && cfg->secure_client_port != 0)
+		rc = clients_listen(n->clients, cfg->secure_client_host,
+				    (uint16_t)cfg->secure_client_port, cfg->listen_backlog,
+				    n->client_tls, false, err);
+	return rc;
+}
+
+static int start_commands(struct node *n, struct pk_err *err)
+{
+	struct commands_config cc = { .cfg = n->cfg,
+				      .loop = n->loop,
+				      .server = n->server,
+				      .clients = n->clients,
+				      .peers = n->peers,
+				      .log = n->log,
+				      .disk = n->disk,
+				      .cluster_id = cluster_id_of(n->cfg),
+				      .id = my_id(n->cfg) };
+
+	return commands_start(&n->commands, &cc, err);
+}
+
+int node_start(struct node **out, struct net_loop *loop, const struct store_config *cfg,
+	       struct pk_err *err)
+{
+	struct node *n = pk_alloc(sizeof(*n));
+	char *log_dir = NULL;
+	uint64_t seed;
+
+	n->loop = loop;
+	n->cfg = cfg;
+	int rc = pk_random_secret(&seed, sizeof(seed), err);
+	if (rc == 0) {
+		pk_rng_seed(&n->rng, seed);
+		rc = start_dirs(n, &log_dir, err);
+	}
+	if (rc == 0)
+		rc = applier_start(&n->applier, loop, on_committed, n, err);
+	if (rc == 0)
+		rc = start_server(n, err);
+	if (rc == 0 && cfg->auth_sasl)
+		rc = sasl_start(&n->sasl, cfg, err);
+	if (rc == 0)
+		rc = start_peers(n, err);
+	if (rc == 0)
+		rc = start_raft(n, log_dir, err);
+	if (rc == 0)
+		rc = start_clients(n, err);
+	if (rc == 0)
+		rc = start_commands(n, err);
+	free(log_dir);
+	if (rc != 0) {
+		node_free(n);
+		return rc;
+	}
+	n->turn = net_loop_on_turn(loop, on_turn, n);
+	n->tick = net_timer_new(loop, on_tick, n);
+	int64_t tick_ms = cfg->heartbeat_ms / 2 > 0 ? cfg->heartbeat_ms / 2 : 1;
+	net_timer_start(n->tick, 0, tick_ms);
+	const struct tree_meta *m = tree_meta(server_tree(n->server));
+	LOG_INFO("node.start",
+		 "id=%" PRIu64 " version=%s clientPort=%u zxid=%#" PRIx64 " nodes=%" PRIu64
+		 " index=%" PRIu64,
+		 my_id(cfg), PADDOCK_VERSION, clients_port(n->clients, 0), m->zxid, m->nodes,
+		 m->index);
+	*out = n;
+	return 0;
+}
+
+void node_stop(struct node *n, net_call_f *stopped, void *owner)
+{
+	if (n->stopping)
+		return;
+	LOG_INFO("node.stop", "clients=%zu", clients_count(n->clients));
+	n->stopping = true;
+	n->stopped = stopped;
+	n->stopped_owner = owner;
+	n->stop_by_ms = net_now_ms(n->loop) + STOP_WAIT_MS;
+	clients_stop_listening(n->clients);
+	clients_close_all(n->clients, "the server is stopping");
+}
+
+void node_reload(struct node *n)
+{
+	struct net_tls *all[] = { n->client_tls, n->peer_tls_server, n->peer_tls_client };
+	struct pk_err err = PK_ERR_INIT;
+
+	for (size_t i = 0; i < PK_COUNT(all); i++)
+		if (all[i] != NULL && net_tls_reload(all[i], &err) != 0)
+			LOG_ERROR("tls.reload",
+				  "error=\"%s\" note=\"the certificates in use stay\"", err.text);
+	LOG_INFO("node.reload", "done=1");
+}
+
+static void on_raft_closed(void *owner)
+{
+	struct node *n = owner;
+
+	n->raft = NULL;
+}
+
+void node_free(struct node *n)
+{
+	if (n == NULL)
+		return;
+	n->stopping = true;
+	net_timer_free(n->tick);
+	net_hook_free(n->turn);
+	commands_free(n->commands);
+	peers_free(n->peers);
+	disk_io_close(n->disk);
+	if (n->raft != NULL)
+		raft_node_close(n->raft, on_raft_closed, n);
+	if (n->log != NULL)
+		rlog_close(n->log);
+	clients_free(n->clients);
+	applier_stop(n->applier);
+	server_close(n->server);
+	sasl_free(n->sasl);
+	if (n->kv != NULL)
+		kv_close(n->kv);
+	state_dir_close(n->states);
+	net_tls_free(n->client_tls);
+	net_tls_free(n->peer_tls_server);
+	net_tls_free(n->peer_tls_client);
+	free(n);
+}

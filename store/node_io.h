@@ -1,0 +1,38 @@
+/*
+ * store/node_io.h - one whole server in one process: every part of the store, put together on a
+ * loop.
+ *
+ *     configuration -> directories -> kv, tree -> log -> raft node -> peers -> client ports ->
+ * admin
+ *
+ * node_start does the synchronous part and returns; from then on everything happens on the loop.
+ */
+#ifndef PK_STORE_NODE_IO_H
+#define PK_STORE_NODE_IO_H
+
+#include "net/loop.h"
+#include "store/config.h"
+
+struct node;
+
+/* Exit statuses of paddock-store, in its manual page. */
+enum node_exit {
+	NODE_EXIT_OK = 0,
+	NODE_EXIT_USAGE = 2,  /* options or configuration: nothing was touched */
+	NODE_EXIT_START = 3,  /* ports, directories, certificates */
+	NODE_EXIT_DAMAGE = 4, /* stored data fails its checks: a person must look */
+	NODE_EXIT_FATAL = 70, /* a failed write, a diverged replica: restart it */
+};
+
+/* Borrows cfg for life. PK_ECORRUPT when stored data fails its checks. */
+PK_CHECKED int node_start(struct node **out, struct net_loop *loop, const struct store_config *cfg,
+			  struct pk_err *err);
+/* Drain and stop: clients are closed, the state is committed; then `stopped` is called on the loop.
+ */
+void node_stop(struct node *n, net_call_f *stopped, void *owner);
+/* Certificates and log level, read again. Errors are logged; what was in use stays. */
+void node_reload(struct node *n);
+/* After stopped, or after a node_start that failed nothing is left: once the loop has ended. */
+void node_free(struct node *n);
+
+#endif

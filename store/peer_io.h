@@ -1,0 +1,63 @@
+/*
+ * store/peer_io.h - the channels between servers: one listener, one outgoing connection to each
+ * peer.
+ *
+ * A server speaks on the connections it dialled and hears on those it accepted, so nobody has to
+ * agree on who calls whom. Both are mutual TLS (a certificate each, or a shared cluster key);
+ * without either, loopback addresses only, which the configuration has checked.
+ *
+ *     dialler                         acceptor
+ *       HELLO magic, version, cluster id, from id, to id  ->    not ours: closes, says why in its
+ * log
+ *                                    <-  WELCOME
+ *       le32 bytes | u8 type | body ...                   ->    handed up in order
+ *
+ * Bounds: PEER_FRAME_BYTES_MAX a frame, PEER_BUDGET_BYTES queued per peer (beyond: peer_send says
+ * no), PEER_STALL_MS without progress ends a connection. A connection that ends is dialled again
+ * after 50 ms, doubling to 1 s; its end is told once (down), for what was on it may be lost.
+ */
+#ifndef PK_STORE_PEER_IO_H
+#define PK_STORE_PEER_IO_H
+
+#include "net/stream.h"
+#include "net/tls.h"
+
+#define PEER_FRAME_BYTES_MAX (72u << 20)
+#define PEER_BUDGET_BYTES    (64u << 20)
+#define PEER_STALL_MS        10000
+#define PEERS_MAX            64
+
+struct peers;
+
+struct peers_owner {
+	void *owner;
+	/* A frame from an accepted, greeted connection. Nonzero: it broke the protocol, close it.
+	 */
+	int (*recv)(void *owner, uint64_t from_id, uint8_t type, struct pk_bytes body,
+		    struct pk_err *err);
+	void (*up)(void *owner, uint64_t peer_id);
+	void (*down)(void *owner, uint64_t peer_id, const char *reason);
+};
+
+struct peers_config {
+	uint64_t cluster_id, server_id;
+	struct net_tls *tls_server, *tls_client; /* both NULL: plain; references are taken */
+};
+
+struct peers *peers_new(struct net_loop *loop, const struct peers_config *cfg,
+			const struct peers_owner *owner);
+/* Listen on host:port (several calls for several addresses). */
+PK_CHECKED int peers_listen(struct peers *p, const char *host, uint16_t port, struct pk_err *err);
+/* Know a peer, or its new address, and keep a connection to it. */
+void peers_add(struct peers *p, uint64_t id, const char *host, uint16_t port);
+void peers_remove(struct peers *p, uint64_t id);
+bool peers_knows(const struct peers *p, uint64_t id);
+/* Copies. false: not connected, or over its budget. */
+bool peers_send(struct peers *p, uint64_t id, uint8_t type, struct pk_bytes body);
+bool peers_connected(const struct peers *p, uint64_t id);
+size_t peers_queued_bytes(const struct peers *p, uint64_t id);
+void peers_tick(struct peers *p);
+/* Close everything; no callback after it. */
+void peers_free(struct peers *p);
+
+#endif
