@@ -165,6 +165,15 @@ static bool promises_watch(const struct request *q)
 	return q->path != NULL && q->opcode != ZK_OP_REMOVE_WATCHES;
 }
 
+void zkc_touch_(struct zkc *c)
+{
+	if (c->touched)
+		return;
+	c->touched = true;
+	if (c->cfg.wake != NULL)
+		c->cfg.wake(c->cfg.wake_owner);
+}
+
 void zkc_refuse_(struct zkc *c, struct request *q, int32_t err)
 {
 	q->err = err;
@@ -1005,7 +1014,7 @@ void zkc_info(const struct zkc *c, struct zkc_info *out)
 void zkc_add_auth(struct zkc *c, const char *scheme, struct pk_bytes auth, zkc_done_f *done,
 		  void *owner)
 {
-	c->touched = true;
+	zkc_touch_(c);
 	if (final(c) || c->closing || c->auth_count == ZKC_AUTHS_MAX ||
 	    auth.len > ZKC_AUTH_BYTES_MAX) {
 		struct request *q = pk_alloc(sizeof(*q));
@@ -1030,7 +1039,7 @@ void zkc_close(struct zkc *c)
 		return;
 	struct request *q = pk_alloc(sizeof(*q));
 
-	c->touched = true;
+	zkc_touch_(c);
 	c->closing = true;
 	q->opcode = ZK_OP_CLOSE_SESSION;
 	q->since_ms = -1;
@@ -1063,6 +1072,28 @@ void zkc_forget(struct zkc *c, const void *owner)
 		if (c->auths[i].owner == owner)
 			c->auths[i].done = NULL;
 	watches_forget(&c->watches, owner);
+}
+
+static void list_silence(struct request_list *list)
+{
+	struct request *q;
+
+	TAILQ_FOREACH (q, list, link) {
+		q->done = NULL;
+		q->watch.call = NULL;
+		q->watcher_type = 0;
+	}
+}
+
+void zkc_silence(struct zkc *c)
+{
+	list_silence(&c->waiting);
+	list_silence(&c->sent);
+	list_silence(&c->failed);
+	for (uint32_t i = 0; i < c->auth_count; i++)
+		c->auths[i].done = NULL;
+	watches_release(&c->watches);
+	c->cfg.on_state = NULL;
 }
 
 void zkc_check(const struct zkc *c)

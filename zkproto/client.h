@@ -97,6 +97,9 @@ struct zkc_config {
 	size_t queued_bytes_max, request_bytes_max, reply_bytes_max;
 	const struct zkc_sasl_ops *sasl; /* NULL: none; borrowed for life */
 	void *sasl_owner;
+	/* Called from inside the first call after a step: there is something to do. For shells. */
+	void (*wake)(void *wake_owner);
+	void *wake_owner;
 	/* Told of every change of state; may be NULL. */
 	void (*on_state)(void *owner, enum zkc_state state);
 	void *owner;
@@ -260,6 +263,10 @@ void zkc_multi_send(struct zkc_multi *m, zkc_done_f *done, void *owner);
  * reached for ZKC_CLOSE_MS.
  */
 void zkc_close(struct zkc *c);
+
+/* No callback comes any more, of anybody. For a shell that is asked to go from inside a callback.
+ */
+void zkc_silence(struct zkc *c);
 
 /* This owner's callbacks do not come any more, its watches are taken off (here; the server's fire
  * into nothing). */

@@ -160,6 +160,7 @@ struct zkc {
 };
 
 /* client.c */
+void zkc_touch_(struct zkc *c);
 void zkc_enqueue_(struct zkc *c, struct request *q);
 void zkc_refuse_(struct zkc *c, struct request *q, int32_t err);
 

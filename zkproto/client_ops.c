@@ -11,7 +11,7 @@ static struct request *request_new(struct zkc *c, int32_t opcode, zkc_done_f *do
 	q->done = done;
 	q->owner = owner;
 	q->since_ms = -1;
-	c->touched = true;
+	zkc_touch_(c);
 	zk_frame_begin(&q->frame);
 	zk_req_header_encode(&q->frame, &(struct zk_req_header){ 0, opcode });
 	return q;
