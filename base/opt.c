@@ -411,8 +411,13 @@ struct pk_nearest pk_nearest_to(const char *name)
 
 void pk_nearest_try(struct pk_nearest *n, const char *candidate)
 {
-	size_t d = pk_edit_distance(n->name, candidate);
+	size_t mine = strlen(n->name);
+	size_t its = strlen(candidate);
+	size_t d = mine > its ? mine - its : its - mine; /* it cannot be nearer than that */
 
+	if (d > n->distance)
+		return;
+	d = pk_edit_distance(n->name, candidate);
 	if (d < n->distance || (n->best == NULL && d == n->distance && d == 1)) {
 		n->distance = d;
 		n->best = candidate;

@@ -39,10 +39,9 @@ static void skip_blanks(struct reader *r)
 		r->at++;
 }
 
-/* The next logical line, continuations joined, escapes still in it. False at the end. */
-static bool logical_line(struct reader *r, struct pk_buf *out, unsigned *line)
+/* Past blank lines and comments, to where a line begins. False at the end. */
+static bool skip_to_line(struct reader *r)
 {
-	pk_buf_clear(out);
 	for (;;) {
 		skip_blanks(r);
 		if (r->at >= r->in.len)
@@ -54,10 +53,14 @@ static bool logical_line(struct reader *r, struct pk_buf *out, unsigned *line)
 				r->at++;
 			skip_eol(r);
 		} else {
-			break;
+			return true;
 		}
 	}
-	*line = r->line;
+}
+
+/* The line that begins here, continuations joined, escapes still in it. */
+static void join_line(struct reader *r, struct pk_buf *out)
+{
 	for (;;) {
 		size_t from = r->at;
 		bool escaped = false;
@@ -69,12 +72,25 @@ static bool logical_line(struct reader *r, struct pk_buf *out, unsigned *line)
 		pk_buf_add(out, r->in.data + from, r->at - from);
 		skip_eol(r);
 		if (!escaped)
-			return true;
+			return;
 		out->len--; /* the backslash that joins; Java drops a last one too */
-		if (r->at >= r->in.len)
-			return true;
+		if (out->len == 0)
+			return;
 		skip_blanks(r);
 	}
+}
+
+/* The next logical line that holds anything: a backslash alone on its line begins none. */
+static bool logical_line(struct reader *r, struct pk_buf *out, unsigned *line)
+{
+	pk_buf_clear(out);
+	while (out->len == 0) {
+		if (!skip_to_line(r))
+			return false;
+		*line = r->line;
+		join_line(r, out);
+	}
+	return true;
 }
 
 static void add_utf8(struct pk_buf *out, uint32_t c)

@@ -405,6 +405,7 @@ static void test_properties_read_as_java_reads_them(void **state)
 	expect_property("a=b\\\\\n", "a", "b\\");
 	expect_property("a=b\\\n# c", "a", "b# c");
 	expect_property("a=b\\", "a", "b");
+	expect_property("\\\n\na=b", "a", "b");
 	expect_property("a\\=\\:\\ b=c", "a=: b", "c");
 	expect_property("a=\\t\\n\\r\\f\\q\\\"", "a", "\t\n\r\fq\"");
 	expect_property("a=\\u00e9\\u20ac\\ud83d\\ude00", "a",
