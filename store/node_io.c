@@ -57,6 +57,11 @@ struct node {
 	void *stopped_owner;
 };
 
+static uint64_t my_id(const struct store_config *cfg)
+{
+	return cfg->my_id > 0 ? (uint64_t)cfg->my_id : 1;
+}
+
 static void now(struct node *n)
 {
 	server_now(n->server, net_now_ms(n->loop), net_wall_ms());
@@ -171,7 +176,7 @@ static void owner_members(void *owner, const struct raft_member *members, size_t
 	struct pk_err err = PK_ERR_INIT;
 
 	for (size_t i = 0; n->peers != NULL && i < count; i++) {
-		if (members[i].id == (uint64_t)n->cfg->my_id)
+		if (members[i].id == my_id(n->cfg))
 			continue;
 		if (server_spec_parse(&spec, (int64_t)members[i].id,
 				      pk_bytes_str(members[i].address), &err) != 0) {
@@ -365,11 +370,6 @@ static uint64_t cluster_id_of(const struct store_config *cfg)
 
 	PK_ASSERT(len >= 8);
 	return pk_get_le64(hash) | 1;
-}
-
-static uint64_t my_id(const struct store_config *cfg)
-{
-	return cfg->my_id > 0 ? (uint64_t)cfg->my_id : 1;
 }
 
 static uint32_t txn_flags(const struct store_config *cfg)
