@@ -605,8 +605,22 @@ static uint32_t item_hash(const struct zk_acl *a)
 	return pk_crc32c(crc, a->id.data, a->id.len);
 }
 
-/* The entries of a list without those that came before: returns owned, *count of them. */
-static struct zk_acl *unique(const struct zk_acls *in, size_t *count)
+/* Java compares field by field and trips over a null where the fields before it are equal. */
+static bool java_trips(const struct zk_acl *items, size_t count, const struct zk_acl *a)
+{
+	if (a->scheme.data != NULL && a->id.data != NULL)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (items[i].perms == a->perms &&
+		    (a->scheme.data == NULL ||
+		     (items[i].scheme.data != NULL && pk_bytes_eq(items[i].scheme, a->scheme))))
+			return true;
+	return false;
+}
+
+/* The entries of a list without those that came before: returns owned, *count of them. *err is
+ * ZK_EMARSHALLING where Java could not tell. */
+static struct zk_acl *unique(const struct zk_acls *in, size_t *count, int32_t *err)
 {
 	struct zk_acl *items = pk_alloc(in->count * sizeof(*items));
 	size_t size = 16;
@@ -620,6 +634,8 @@ static struct zk_acl *unique(const struct zk_acls *in, size_t *count)
 	while (zk_acls_next(&left, &acl)) {
 		size_t at = item_hash(&acl) & (size - 1);
 
+		if (java_trips(items, *count, &acl))
+			*err = ZK_EMARSHALLING;
 		while (table[at] != 0 && !same(&items[table[at] - 1], &acl))
 			at = (at + 1) & (size - 1);
 		if (table[at] != 0)
@@ -688,7 +704,7 @@ int32_t acl_fix_up(struct tree *t, const struct who *who, const struct zk_acls *
 		if (err == 0 && t->acl.len > ACL_BYTES_MAX)
 			err = ZK_EINVALIDACL;
 	} else {
-		struct zk_acl *items = unique(in, &unique_count);
+		struct zk_acl *items = unique(in, &unique_count, &err);
 
 		for (size_t i = 0; err == 0 && i < unique_count; i++) {
 			err = fix_up_one(t, who, &items[i], &out_count);

@@ -28,7 +28,7 @@
 
 #define ROOT_ID         1u
 #define DATA_INLINE_MAX 1024u      /* longer data lives under a key of its own */
-#define ACL_ITEMS_MAX   4096u      /* entries of one list; more: InvalidACL */
+#define ACL_ITEMS_MAX   1024u      /* entries of one list; more: InvalidACL */
 #define ACL_BYTES_MAX   (1u << 20) /* one list with "auth" expanded; more: InvalidACL */
 #define ACL_CACHE_MAX   16384u     /* lists kept in memory between flushes */
 #define OWNER_CONTAINER ((uint64_t)1 << 63)

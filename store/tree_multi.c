@@ -49,22 +49,26 @@ static int32_t check_form(struct pk_bytes body, uint32_t *count)
 	return rc == 0 && readable ? 0 : ZK_EMARSHALLING;
 }
 
-static int32_t run_create(struct tree *t, struct write *w, const struct zk_create_ttl_req *req,
+/* The mode decides what it is, whatever the operation was called; a TTL that the mode does not ask
+ * for is forgotten, one that is missing is a ClassCastException there. */
+static int32_t run_create(struct tree *t, struct write *w, struct zk_create_ttl_req *req,
 			  bool has_ttl)
 {
 	bool ttl_mode = req->flags == ZK_CREATE_TTL || req->flags == ZK_CREATE_TTL_SEQUENTIAL;
 	int32_t type = ZK_OP_CREATE;
 
-	if (ttl_mode != has_ttl)
-		return ZK_EMARSHALLING; /* a ClassCastException there */
+	if (ttl_mode && !has_ttl)
+		return ZK_EMARSHALLING;
 	if (ttl_mode)
 		type = ZK_OP_CREATE_TTL;
 	else if (req->flags == ZK_CREATE_CONTAINER)
 		type = ZK_OP_CREATE_CONTAINER;
+	if (!ttl_mode)
+		req->ttl_ms = -1;
 	return write_create(t, w, type, req);
 }
 
-static int32_t run_op(struct tree *t, struct write *w, const struct zk_multi_op *op)
+static int32_t run_op(struct tree *t, struct write *w, struct zk_multi_op *op)
 {
 	const struct zk_create_req *c = &op->u.create;
 	int32_t err;

@@ -60,7 +60,7 @@ static void write_stat(struct pk_buf *b, const struct node *n)
 
 /* ---- create ---- */
 
-static int32_t create_mode_check(struct tree *t, struct write *w, int32_t type,
+static int32_t create_mode_check(struct tree *t, struct write *w,
 				 const struct zk_create_ttl_req *req)
 {
 	bool ttl_mode = req->flags == ZK_CREATE_TTL || req->flags == ZK_CREATE_TTL_SEQUENTIAL;
@@ -70,9 +70,6 @@ static int32_t create_mode_check(struct tree *t, struct write *w, int32_t type,
 	if (ttl_mode && (t->flags & TXN_EXTENDED_TYPES) == 0)
 		return ZK_EUNIMPLEMENTED;
 	if (ttl_mode ? req->ttl_ms <= 0 || req->ttl_ms > TTL_MS_MAX : req->ttl_ms >= 0)
-		return ZK_EBADARGUMENTS;
-	/* createTTL for a node without one: the reference accepts it and then dies of it. */
-	if (type == ZK_OP_CREATE_TTL && !ttl_mode)
 		return ZK_EBADARGUMENTS;
 	if (zk_create_mode_ephemeral(req->flags))
 		return session_check_global(t, w->op);
@@ -141,7 +138,7 @@ int32_t write_create(struct tree *t, struct write *w, int32_t type,
 	uint8_t key[17];
 	int64_t zxid = (int64_t)t->now.meta.zxid;
 
-	int32_t err = create_mode_check(t, w, type, req);
+	int32_t err = create_mode_check(t, w, req);
 	if (err != 0)
 		return err;
 	if (req->path.data == NULL)
@@ -167,6 +164,9 @@ int32_t write_create(struct tree *t, struct write *w, int32_t type,
 		return ZK_ENODEEXISTS;
 	if (parent.kind == NODE_EPHEMERAL)
 		return ZK_ENOCHILDRENFOREPHEMERALS;
+	/* createTTL for a node without one: the reference accepts it here and then dies of it. */
+	if (type == ZK_OP_CREATE_TTL && req->ttl_ms <= 0)
+		return ZK_EBADARGUMENTS;
 	err = quota_check(t, path, (int64_t)req->data.len, 1);
 	if (err != 0)
 		return err;
