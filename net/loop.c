@@ -81,9 +81,18 @@ int net_err_uv(struct pk_err *err, int uv_code, const char *fmt, ...)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* Outside of callbacks (at start-up, in tests) libuv's time may be long past: a timer that is
+ * started then would fire at once. */
+static void time_refresh(struct net_loop *l)
+{
+	if (l->turn_began_us == 0)
+		uv_update_time(&l->uv);
+}
+
 int64_t net_now_ms(const struct net_loop *l)
 {
 	PK_ASSERT(l->magic == LOOP_MAGIC);
+	time_refresh((struct net_loop *)(uintptr_t)l);
 	return (int64_t)uv_now(&l->uv);
 }
 
@@ -204,10 +213,9 @@ static void on_prepare(uv_prepare_t *uv)
 	struct net_loop *l = uv->data;
 
 	PK_ASSERT(l->magic == LOOP_MAGIC);
-	if (!TAILQ_EMPTY(&l->defers)) {
+	if (!TAILQ_EMPTY(&l->defers) || !TAILQ_EMPTY(&l->hooks))
 		loop_enter(l);
-		run_defers(l);
-	}
+	run_defers(l);
 	run_hooks(l);
 	run_dirties(l);
 	if (!TAILQ_EMPTY(&l->defers) && !uv_is_active((uv_handle_t *)&l->idle)) {
@@ -444,6 +452,7 @@ void net_timer_start(struct net_timer *t, int64_t after_ms, int64_t repeat_ms)
 
 	PK_ASSERT(t->h.magic == TIMER_MAGIC);
 	PK_ASSERT(after_ms >= 0 && repeat_ms >= 0);
+	time_refresh(t->loop);
 	rc = uv_timer_start(&t->uv, on_timer, (uint64_t)after_ms, (uint64_t)repeat_ms);
 	PK_ASSERT(rc == 0);
 }

@@ -12,7 +12,9 @@
 #define TLS_FIRST_BYTE    0x16 /* a handshake record: RFC 8446 section 5.1 */
 #define END_LINGER_MS     5000 /* for what was queued when the peer ended */
 #define KEEPALIVE_IDLE_S  60
-#define REASON_BYTES      512
+#define STREAM_QUEUED_BYTES_CEILING                                                                \
+	(1u << 30) /* one write's length must fit libuv's unsigned int */
+#define REASON_BYTES 512
 
 struct write_op {
 	uv_write_t uv;
@@ -62,6 +64,7 @@ struct net_stream *stream_new(struct net_loop *l, const struct net_stream_limits
 	s->state = STREAM_DIAL;
 	s->queued_bytes_max = limits->queued_bytes_max > 0 ? limits->queued_bytes_max
 							   : NET_QUEUED_BYTES_MAX;
+	PK_ASSERT(s->queued_bytes_max <= STREAM_QUEUED_BYTES_CEILING);
 	s->drain_bytes = limits->drain_bytes > 0 ? limits->drain_bytes : NET_DRAIN_BYTES;
 	s->handshake_timeout_ms = limits->handshake_timeout_ms > 0 ? limits->handshake_timeout_ms
 								   : NET_HANDSHAKE_TIMEOUT_MS;
@@ -350,7 +353,7 @@ static void read_update(struct net_stream *s)
 	bool want = s->state >= STREAM_SNIFF && s->state <= STREAM_LINGER && !s->at_end;
 	int rc;
 
-	if (s->state == STREAM_OPEN && (s->paused || s->held.len > 0))
+	if (s->state == STREAM_OPEN && (s->paused || s->held.len > 0 || s->end_held))
 		want = false;
 	if (want == s->reading || s->state == STREAM_CLOSED)
 		return;
@@ -449,7 +452,9 @@ static void tls_step(struct net_stream *s)
 			s->ops->on_bytes(s->owner, pk_bytes(s->loop->plain_buf, len));
 		if (s->state != STREAM_OPEN)
 			return;
-		if (rc == TLS_READ_END)
+		if (rc == TLS_READ_END && s->paused)
+			s->end_held = true; /* told when it resumes */
+		else if (rc == TLS_READ_END)
 			stream_ended(s);
 		else if (rc < 0)
 			net_stream_close(s, "read: %s", err.text);
@@ -513,6 +518,10 @@ static void on_defer(struct net_defer *d)
 		stream_take(s, pk_buf_bytes(&held));
 		pk_buf_release(&held);
 	}
+	if (s->state == STREAM_OPEN && !s->paused && s->end_held) {
+		s->end_held = false;
+		stream_ended(s);
+	}
 	read_update(s);
 }
 
@@ -527,7 +536,7 @@ void net_stream_resume(struct net_stream *s)
 {
 	stream_check(s);
 	s->paused = false;
-	if (s->state == STREAM_OPEN && s->held.len > 0)
+	if (s->state == STREAM_OPEN && (s->held.len > 0 || s->end_held))
 		loop_defer(s->loop, &s->defer, on_defer);
 	else
 		read_update(s);

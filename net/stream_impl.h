@@ -25,6 +25,7 @@ struct net_stream {
 	enum stream_state state;
 	bool reading;
 	bool paused;
+	bool end_held;   /* TLS end read while paused */
 	bool at_end;     /* the peer's end was read */
 	bool end_sent;   /* and ours sent */
 	bool goodbye;    /* close_notify is in the queue or sent */

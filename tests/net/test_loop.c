@@ -242,6 +242,23 @@ static void test_a_stall_is_measured_and_waiting_is_not(void **state)
 	net_loop_free(g.loop);
 }
 
+static void test_a_timer_started_between_runs_counts_from_now(void **state)
+{
+	struct log g = { .loop = test_loop() };
+	struct net_timer *t = net_timer_new(g.loop, on_call, &g);
+	int64_t before_ms = net_now_ms(g.loop), began_us;
+
+	(void)state;
+	on_busy(NULL); /* 20 ms of start-up work, say */
+	assert_true(net_now_ms(g.loop) - before_ms >= 19);
+	began_us = net_now_fresh_us();
+	net_timer_start(t, 15, 0);
+	net_loop_run(g.loop);
+	assert_true(net_now_fresh_us() - began_us >= 13000);
+	net_timer_free(t);
+	net_loop_free(g.loop);
+}
+
 static void test_stop_finishes_the_turn_and_the_loop_may_run_again(void **state)
 {
 	struct log g = { .loop = test_loop() };
@@ -287,6 +304,7 @@ int main(void)
 		cmocka_unit_test(test_a_signal_is_an_event),
 		cmocka_unit_test(test_blocking_work_runs_elsewhere_and_reports_here),
 		cmocka_unit_test(test_a_stall_is_measured_and_waiting_is_not),
+		cmocka_unit_test(test_a_timer_started_between_runs_counts_from_now),
 		cmocka_unit_test(test_stop_finishes_the_turn_and_the_loop_may_run_again),
 		cmocka_unit_test(test_freeing_the_loop_frees_what_is_still_open),
 	};
