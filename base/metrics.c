@@ -200,7 +200,7 @@ void pk_counter_add(struct pk_metrics *m, size_t id, int64_t delta)
 
 void pk_gauge_set(struct pk_metrics *m, size_t id, double value)
 {
-	struct metric *one = metric_of(m, id, PK_METRIC_GAUGE, PK_METRIC_GAUGE);
+	struct metric *one = metric_of(m, id, PK_METRIC_GAUGE, PK_METRIC_GAUGE_REAL);
 
 	one->value = value;
 	one->call = NULL;
@@ -209,7 +209,7 @@ void pk_gauge_set(struct pk_metrics *m, size_t id, double value)
 
 void pk_gauge_hide(struct pk_metrics *m, size_t id)
 {
-	struct metric *one = metric_of(m, id, PK_METRIC_GAUGE, PK_METRIC_GAUGE);
+	struct metric *one = metric_of(m, id, PK_METRIC_GAUGE, PK_METRIC_GAUGE_REAL);
 
 	one->call = NULL;
 	one->shown = false;
@@ -217,7 +217,7 @@ void pk_gauge_hide(struct pk_metrics *m, size_t id)
 
 void pk_gauge_call(struct pk_metrics *m, size_t id, pk_gauge_f *call, void *owner)
 {
-	struct metric *one = metric_of(m, id, PK_METRIC_GAUGE, PK_METRIC_GAUGE);
+	struct metric *one = metric_of(m, id, PK_METRIC_GAUGE, PK_METRIC_GAUGE_REAL);
 
 	one->call = call;
 	one->owner = owner;
@@ -379,6 +379,10 @@ void pk_metrics_each(const struct pk_metrics *m, pk_metric_visit_f *visit, void 
 			if (gauge_now(one, &d))
 				say(&v, "", NULL, name, number(d));
 			break;
+		case PK_METRIC_GAUGE_REAL:
+			if (gauge_now(one, &d))
+				say(&v, "", NULL, name, (struct pk_metric_value){ .d = d });
+			break;
 		case PK_METRIC_SUMMARY:
 		case PK_METRIC_SUMMARY_ADV:
 			say_summary(&v, &one->summary, NULL, name, adv);
@@ -493,6 +497,7 @@ void pk_metrics_prometheus(const struct pk_metrics *m, struct pk_buf *out)
 			sample(out, name, "", NULL, NULL, (double)one->total);
 			break;
 		case PK_METRIC_GAUGE:
+		case PK_METRIC_GAUGE_REAL:
 			if (!gauge_now(one, &d))
 				break;
 			family(out, row, "gauge");

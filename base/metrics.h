@@ -8,6 +8,7 @@
  *
  *   COUNTER          only grows                   mntr: name
  *   GAUGE            a value, or a callback       mntr: name
+ *   GAUGE_REAL       the same, shown as "0.0"     mntr: name
  *   SUMMARY          of recorded values           mntr: avg_ min_ max_ cnt_ sum_ before the name
  *   SUMMARY_ADV      the same with percentiles    mntr: and p50_ p95_ p99_ p999_
  *   *_SET            one of these for each key    mntr: key_name, and as above (avg_key_name)
@@ -28,6 +29,7 @@
 enum pk_metric_type {
 	PK_METRIC_COUNTER,
 	PK_METRIC_GAUGE,
+	PK_METRIC_GAUGE_REAL,
 	PK_METRIC_SUMMARY,
 	PK_METRIC_SUMMARY_ADV,
 	PK_METRIC_COUNTER_SET,

@@ -5,11 +5,12 @@
 
 #include "base/metrics.h"
 
-enum { HITS, LEVEL, SIZE, TIME, BY_KEY, LEVELS, SIZES, TIMES, METRICS };
+enum { HITS, LEVEL, SHARE, SIZE, TIME, BY_KEY, LEVELS, SIZES, TIMES, METRICS };
 
 static const struct pk_metric_row rows[] = {
 	[HITS] = { "hits", PK_METRIC_COUNTER, "Times hit." },
 	[LEVEL] = { "level", PK_METRIC_GAUGE, "How full." },
+	[SHARE] = { "share", PK_METRIC_GAUGE_REAL, "How much." },
 	[SIZE] = { "size", PK_METRIC_SUMMARY, "How large." },
 	[TIME] = { "time", PK_METRIC_SUMMARY_ADV, "How long." },
 	[BY_KEY] = { "by_key", PK_METRIC_COUNTER_SET, "Which." },
@@ -112,6 +113,17 @@ static void test_a_gauge_shows_only_while_it_has_a_value(void **state)
 	seen = -1;
 	pk_metrics_each(m, find, &seen);
 	assert_true(seen == -1);
+}
+
+static void test_a_real_gauge_keeps_its_point(void **state)
+{
+	struct pk_metrics *m = *state;
+	struct pk_buf out = PK_BUF_INIT;
+
+	pk_gauge_set(m, SHARE, 0);
+	pk_metrics_mntr(m, &out);
+	assert_non_null(strstr(pk_buf_str(&out), "zk_share\t0.0\n"));
+	pk_buf_release(&out);
 }
 
 static void test_percentiles_are_exact_when_small_and_near_when_large(void **state)
@@ -241,6 +253,7 @@ int main(void)
 		T(test_mntr_has_zookeepers_names),
 		T(test_prometheus_text_has_quantiles_count_and_sum),
 		T(test_a_gauge_shows_only_while_it_has_a_value),
+		T(test_a_real_gauge_keeps_its_point),
 		T(test_percentiles_are_exact_when_small_and_near_when_large),
 		T(test_extreme_values_stay_in_range),
 		T(test_reset_keeps_gauges),
