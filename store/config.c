@@ -14,6 +14,9 @@
 #define OUR_PREFIX "paddock."
 #define ENV_PREFIX "PADDOCK_"
 
+#define SUGGESTIONS_MAX  20  /* looking for a neighbour costs a while, and 20 are enough to read */
+#define REPEATS_ROWS_MAX 500 /* in later rows repeats go unremarked: the search is quadratic */
+
 const struct pk_opt store_options[] = {
 #define KEY(field, name, type, dflt, least, most, unit, group, help)                               \
 	PK_OPT_ROW(struct store_config, field, name, type, dflt, least, most, unit, group, help)
@@ -267,7 +270,7 @@ static int set_key(struct store_config *c, const char *source, const char *key,
 	} else if (strcmp(key, "version") == 0) {
 		rc = set_version(c, value, err);
 	} else {
-		const char *near = nearest(key);
+		const char *near = c->unknown_count++ < SUGGESTIONS_MAX ? nearest(key) : NULL;
 
 		config_note(notes, "warn: %s: unknown key %.80s is ignored%s%s%s", source, key,
 			    near != NULL ? ": did you mean " : "", near != NULL ? near : "",
@@ -288,25 +291,43 @@ int store_config_set(struct store_config *c, const char *source, const char *key
 /* ---- whole texts
  * ----------------------------------------------------------------------------------- */
 
-/* True when `row` is the key of an earlier row of p, under whatever name. */
-static const struct property *earlier(const struct properties *p, size_t row)
+/* What makes two rows of a text the same setting: the row of our table, or the name. */
+struct ident {
+	const void *row;
+	const char *name;
+	bool many; /* each line adds one */
+};
+
+static struct ident ident_of(const char *key)
 {
-	struct found mine = find(p->rows[row].key);
+	struct found f = find(key);
 
-	if (mine.opt != NULL && mine.opt->type == PK_OPT_LIST)
-		return NULL;
-	for (size_t i = row; i-- > 0;) {
-		struct found other = find(p->rows[i].key);
-
-		if (strcmp(bare(p->rows[i].key), bare(p->rows[row].key)) == 0 ||
-		    (mine.opt != NULL && mine.opt == other.opt) ||
-		    (mine.other != NULL && mine.other == other.other))
-			return &p->rows[i];
-	}
-	return NULL;
+	return (struct ident){
+		.row = f.opt != NULL ? (const void *)f.opt : (const void *)f.other,
+		.name = bare(key),
+		.many = f.opt != NULL && f.opt->type == PK_OPT_LIST,
+	};
 }
 
-#define EARLIER_ROWS_MAX 2000 /* beyond, repeated keys go unremarked: the search is quadratic */
+/* A warning for each row that sets again what an earlier one set. */
+static void note_repeats(const char *source, const struct properties *p, struct pk_buf *notes)
+{
+	struct ident all[REPEATS_ROWS_MAX];
+
+	for (size_t i = 0; i < p->count && i < REPEATS_ROWS_MAX; i++) {
+		all[i] = ident_of(p->rows[i].key);
+		for (size_t j = i; j-- > 0 && !all[i].many;) {
+			if (all[i].row != all[j].row ||
+			    (all[i].row == NULL && strcmp(all[i].name, all[j].name) != 0))
+				continue;
+			config_note(notes,
+				    "warn: %s line %u: %.80s was set in line %u already; the last "
+				    "one counts",
+				    source, p->rows[i].line, p->rows[i].key, p->rows[j].line);
+			break;
+		}
+	}
+}
 
 static int take_rows(struct store_config *c, const char *source, struct pk_bytes text, bool dynamic,
 		     struct pk_buf *notes, struct pk_err *err)
@@ -316,19 +337,14 @@ static int take_rows(struct store_config *c, const char *source, struct pk_bytes
 
 	if (rc != 0)
 		return pk_err_wrap(err, "%s", source);
+	if (notes != NULL)
+		note_repeats(source, &p, notes);
 	for (size_t i = 0; rc == 0 && i < p.count; i++) {
 		const struct property *row = &p.rows[i];
-		const struct property *first;
 		struct found f = find(row->key);
 		char where[320];
 
 		snprintf(where, sizeof(where), "%.256s line %u", source, row->line);
-		first = notes != NULL && i < EARLIER_ROWS_MAX ? earlier(&p, i) : NULL;
-		if (first != NULL)
-			config_note(
-				notes,
-				"warn: %s: %.80s was set in line %u already; the last one counts",
-				where, row->key, first->line);
 		if (dynamic && (f.family == NULL || (strcmp(f.family->prefix, "server.") != 0 &&
 						     strcmp(f.family->prefix, "group.") != 0 &&
 						     strcmp(f.family->prefix, "weight.") != 0)))

@@ -75,7 +75,7 @@ struct store_config {
 
 	/* What the checks need to know of how it was said; internal. */
 	bool tick_given;
-	bool servers_in_file;
+	size_t unknown_count;
 	size_t group_count, weight_count;
 	int64_t weight; /* the first one; below 0: none yet */
 	bool weights_differ;

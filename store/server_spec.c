@@ -82,6 +82,8 @@ static int host_take(struct pk_bytes *t, char host[SERVER_HOST_BYTES], struct pk
 			return pk_err_set(err, PK_EINVAL, "want ':' and a port behind ']'");
 		t->data++;
 		t->len--;
+		v6 = name.len > 0 &&
+		     memchr(name.data, ':', name.len) != NULL; /* "[host]" is "host" */
 	} else {
 		name = cut(t, ':');
 	}
