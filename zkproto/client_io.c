@@ -282,12 +282,14 @@ static void on_turn(void *owner)
 	io_leave(io);
 }
 
-/* The turn that it wakes the loop for does the work, in its hook. */
+/* Does the work at once: libuv may run timers as the last thing of a turn, and with no other handle
+ * open there would be no next one for the hook. */
 static void on_timer(void *owner)
 {
 	struct zkc_io *io = owner;
 
 	io->timer_at_ms = INT64_MAX;
+	on_turn(io);
 }
 
 /* Somebody asked for something: it may have been behind our hook of this turn. */

@@ -328,6 +328,27 @@ static void test_a_server_that_is_not_there_is_passed_over(void **state)
 	server_end(&s);
 }
 
+static void test_a_client_alone_on_its_loop_keeps_trying(void **state)
+{
+	(void)state;
+	struct server s;
+	struct user u;
+	struct pk_err err = PK_ERR_INIT;
+
+	server_start(&s);
+	net_listener_close(s.listener); /* nothing but the client keeps the loop going */
+	s.listener = NULL;
+	struct zkc_io_config cfg = { .servers = s.address, .client = { .timeout_ms = 400 } };
+	u = (struct user){ .io = zkc_io_new(s.loop, &cfg, &err) };
+	zkc_get(zkc_io_client(u.io), S("/n"), ZKC_NO_WATCH, on_done, &u);
+	int64_t end_us = net_now_fresh_us() + TEST_WAIT_MS * 1000;
+	while (u.done == 0 && net_now_fresh_us() < end_us)
+		assert_true(net_loop_turn(s.loop, true));
+	assert_int_equal(u.err, ZK_ECONNECTIONLOSS);
+	zkc_io_free(u.io);
+	server_end(&s);
+}
+
 static void test_close_ends_the_session_on_the_server(void **state)
 {
 	(void)state;
@@ -403,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_a_call_behind_the_clients_hook_does_not_wait_for_a_timer),
 		cmocka_unit_test(test_a_lost_connection_is_made_again_with_the_same_session),
 		cmocka_unit_test(test_a_server_that_is_not_there_is_passed_over),
+		cmocka_unit_test(test_a_client_alone_on_its_loop_keeps_trying),
 		cmocka_unit_test(test_close_ends_the_session_on_the_server),
 		cmocka_unit_test(test_it_can_be_freed_from_a_callback),
 		cmocka_unit_test(test_a_read_only_client_finds_the_server_that_takes_writes),
