@@ -1,6 +1,7 @@
 #include "store/node_io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -30,6 +31,18 @@ struct node {
 	struct net_loop *loop;
 	const struct store_config *cfg;
 	struct pk_rng rng;
+
+	/* Who would found a new cluster, or join one that is there: start_raft. */
+	struct raft_member members[SERVERS_MAX];
+	size_t member_count;
+	uint64_t members_hash;
+	struct rlog_loaded loaded;
+	bool joining;
+	struct {
+		bool found_data;
+		bool fresh[256];
+		size_t fresh_count;
+	} probe;
 
 	struct state_dir *states;
 	struct kv *kv;
@@ -213,7 +226,27 @@ static void owner_note(void *owner, int level, const char *event, const char *te
 		pk_log_write((enum pk_log_level)level, event, "%s", text);
 }
 
+static char *joining_path(const struct node *n)
+{
+	return pk_asprintf("%s/joining", n->cfg->data_dir);
+}
+
+static void owner_joined(void *owner)
+{
+	struct node *n = owner;
+	char *path = joining_path(n);
+
+	n->joining = false;
+	if (unlink(path) != 0)
+		LOG_WARN("node.joined",
+			 "path=%s error=\"%s\" note=\"the next start is mute again\"", path,
+			 strerror(errno));
+	free(path);
+}
+
 /* ---- peers ---- */
+
+static void probe_step(struct node *n);
 
 static int on_peer_frame(void *owner, uint64_t from_id, uint8_t type, struct pk_bytes body,
 			 struct pk_err *err)
@@ -226,10 +259,36 @@ static int on_peer_frame(void *owner, uint64_t from_id, uint8_t type, struct pk_
 	return server_peer_recv(n->server, from_id, (enum server_message)type, body, err);
 }
 
-static void on_peer_up(void *owner, uint64_t peer_id)
+static void on_welcome(void *owner, bool *has_data, uint64_t *members_hash)
 {
-	pk_ignore(owner, "logged where it happened");
-	pk_ignore(peer_id, "likewise");
+	struct node *n = owner;
+
+	/* The bootstrap entry alone is what any new server of this list would have. */
+	*has_data = n->raft != NULL ? n->joining || raft_node_last_index(n->raft) > 1 : false;
+	*members_hash = n->members_hash;
+}
+
+static void on_peer_up(void *owner, uint64_t peer_id, bool has_data, uint64_t members_hash)
+{
+	struct node *n = owner;
+
+	if (n->raft != NULL || n->stopping)
+		return;
+	if (has_data) {
+		n->probe.found_data = true;
+	} else if (members_hash != n->members_hash) {
+		LOG_ERROR("node.members",
+			  "peer=%" PRIu64 " note=\"its server lines differ from ours: a new "
+					  "cluster begins only among "
+			  "servers with the same list\"",
+			  peer_id);
+	} else if (server_set_find(&n->cfg->servers, (int64_t)peer_id) != NULL &&
+		   !server_set_find(&n->cfg->servers, (int64_t)peer_id)->observer &&
+		   peer_id < 256 && !n->probe.fresh[peer_id]) {
+		n->probe.fresh[peer_id] = true;
+		n->probe.fresh_count++;
+	}
+	probe_step(n);
 }
 
 static void on_peer_down(void *owner, uint64_t peer_id, const char *reason)
@@ -418,6 +477,7 @@ static int start_server(struct node *n, struct pk_err *err)
 		.import_finish = owner_import_finish,
 		.import_swap = owner_import_swap,
 		.import_drop = owner_import_drop,
+		.joined = owner_joined,
 		.members = owner_members,
 		.role = owner_role,
 		.fatal = owner_fatal,
@@ -432,9 +492,11 @@ static int start_server(struct node *n, struct pk_err *err)
 static int start_peers(struct node *n, struct pk_err *err)
 {
 	const struct store_config *cfg = n->cfg;
-	struct peers_owner po = {
-		.owner = n, .recv = on_peer_frame, .up = on_peer_up, .down = on_peer_down
-	};
+	struct peers_owner po = { .owner = n,
+				  .recv = on_peer_frame,
+				  .welcome = on_welcome,
+				  .up = on_peer_up,
+				  .down = on_peer_down };
 	int rc = 0;
 
 	if (cfg->peer_security == STORE_PEERS_KEY) {
@@ -487,82 +549,171 @@ static int start_peers(struct node *n, struct pk_err *err)
 	return rc;
 }
 
-static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
+static int list_members(struct node *n, struct pk_err *err)
 {
 	const struct store_config *cfg = n->cfg;
-	struct rlog_config lc = { .segment_bytes = (uint64_t)cfg->segment_bytes,
-				  .cluster_id = cluster_id_of(cfg),
-				  .server_id = my_id(cfg) };
-	struct rlog_loaded loaded = { 0 };
-	struct raft_member members[SERVERS_MAX] = { 0 };
-	size_t count = 0;
-	struct raft_node_owner ro;
 	struct pk_buf text = PK_BUF_INIT;
+	uint8_t hash[NET_DIGEST_BYTES_MAX];
+	int rc = 0;
 
-	int rc = disk_io_open(&n->disk, log_dir, n->loop, err);
-	if (rc == 0)
-		rc = rlog_open(&n->log, disk_io_disk(n->disk), &lc, &loaded, err);
-	if (rc != 0)
-		return pk_err_wrap(err, "open the log in %s", log_dir);
-	if (loaded.record_count == 0 && !loaded.has_manifest &&
-	    tree_meta(server_tree(n->server))->index > 0) {
-		rc = pk_err_set(err, PK_ECORRUPT,
-				"the log in %s is empty, but the state in %s holds index %" PRIu64
-				": the log was lost; remove both and add this server anew",
-				log_dir, cfg->data_dir, tree_meta(server_tree(n->server))->index);
-		goto out;
+	if (!cfg->distributed) {
+		n->members[0] = (struct raft_member){ .id = my_id(cfg), .role = RAFT_NODE_VOTER };
+		snprintf(n->members[0].address, sizeof(n->members[0].address),
+			 "127.0.0.1:1:2:participant");
+		n->member_count = 1;
+		return 0;
 	}
-	if (loaded.torn_tail)
-		LOG_INFO("log.torn_tail", "dir=%s note=\"an unfinished last write was cut off\"",
-			 log_dir);
-	for (size_t i = 0; i < cfg->servers.count; i++) {
+	for (size_t i = 0; rc == 0 && i < cfg->servers.count; i++) {
 		const struct server_spec *s = &cfg->servers.all[i];
+		struct raft_member *m = &n->members[n->member_count++];
 
 		pk_buf_clear(&text);
 		server_spec_format(s, &text);
-		if (text.len >= sizeof(members[0].address)) {
+		if (text.len >= sizeof(m->address))
 			rc = pk_err_set(err, PK_ELIMIT,
 					"server.%" PRId64
 					": its addresses take more than %zu bytes",
-					s->id, sizeof(members[0].address) - 1);
-			goto out;
-		}
-		members[count].id = (uint64_t)s->id;
-		members[count].role = s->observer ? RAFT_NODE_STANDBY : RAFT_NODE_VOTER;
-		snprintf(members[count].address, sizeof(members[0].address), "%s",
-			 pk_buf_str(&text));
-		count++;
+					s->id, sizeof(m->address) - 1);
+		else
+			snprintf(m->address, sizeof(m->address), "%s", pk_buf_str(&text));
+		m->id = (uint64_t)s->id;
+		m->role = s->observer ? RAFT_NODE_STANDBY : RAFT_NODE_VOTER;
 	}
-	if (!cfg->distributed) {
-		members[0] = (struct raft_member){ .id = my_id(cfg), .role = RAFT_NODE_VOTER };
-		snprintf(members[0].address, sizeof(members[0].address),
-			 "127.0.0.1:1:2:participant");
-		count = 1;
-	}
+	if (rc == 0 && server_set_find(&cfg->servers, (int64_t)my_id(cfg)) == NULL)
+		rc = pk_err_set(err, PK_EINVAL, "no server.%" PRIu64 " line for the id in myid",
+				my_id(cfg));
+	pk_buf_clear(&text);
+	server_set_format(&cfg->servers, &text);
+	if (rc == 0 && net_digest("SHA256", pk_buf_bytes(&text), hash, err) > 0)
+		n->members_hash = pk_get_le64(hash);
+	pk_buf_release(&text);
+	return rc;
+}
+
+static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
+{
+	const struct store_config *cfg = n->cfg;
+	const struct tree_meta *state = tree_meta(server_tree(n->server));
+	struct rlog_config lc = { .segment_bytes = (uint64_t)cfg->segment_bytes,
+				  .cluster_id = cluster_id_of(cfg),
+				  .server_id = my_id(cfg) };
+
+	int rc = disk_io_open(&n->disk, log_dir, n->loop, err);
+	if (rc == 0)
+		rc = rlog_open(&n->log, disk_io_disk(n->disk), &lc, &n->loaded, err);
+	if (rc != 0)
+		return pk_err_wrap(err, "open the log in %s", log_dir);
+	if (n->loaded.torn_tail)
+		LOG_INFO("log.torn_tail", "dir=%s note=\"an unfinished last write was cut off\"",
+			 log_dir);
+	if (n->loaded.record_count == 0 && !n->loaded.has_manifest && state->index > 0)
+		return pk_err_set(
+			err, PK_ECORRUPT,
+			"the log in %s is empty, but the state in %s holds index %" PRIu64
+			": the log was lost; remove both, and this server fetches everything anew",
+			log_dir, cfg->data_dir, state->index);
+	return 0;
+}
+
+static int open_raft(struct node *n, struct pk_err *err)
+{
+	const struct store_config *cfg = n->cfg;
+	struct raft_node_owner ro;
 	struct raft_node_config rc_cfg = { .id = my_id(cfg),
 					   .heartbeat_ms = (unsigned)cfg->heartbeat_ms,
 					   .election_ms = (unsigned)cfg->election_ms,
 					   .install_timeout_ms = INSTALL_TIMEOUT_MS,
 					   .snapshot_log_bytes = (uint64_t)cfg->snapshot_log_bytes,
 					   .trailing_entries = TRAILING_ENTRIES,
-					   .guard = RAFT_GUARD_ALL };
-	for (size_t i = 0; i < count; i++)
-		if (members[i].id == rc_cfg.id)
-			rc_cfg.address = members[i].address;
-	if (rc_cfg.address == NULL) {
-		rc = pk_err_set(err, PK_EINVAL, "no server.%" PRIu64 " line for the id in myid",
-				rc_cfg.id);
-		goto out;
-	}
+					   .guard = RAFT_GUARD_ALL,
+					   .mute = n->joining };
+
+	for (size_t i = 0; i < n->member_count; i++)
+		if (n->members[i].id == rc_cfg.id)
+			rc_cfg.address = n->members[i].address;
+	PK_ASSERT(rc_cfg.address != NULL);
 	server_raft_owner(n->server, &ro);
-	rc = raft_node_open(&n->raft, &rc_cfg, &ro, n->log, &loaded, members, count,
-			    net_now_ms(n->loop), &n->rng, err);
+	int rc = raft_node_open(&n->raft, &rc_cfg, &ro, n->log, &n->loaded, n->members,
+				n->joining ? 0 : n->member_count, net_now_ms(n->loop), &n->rng,
+				err);
+	rlog_loaded_release(&n->loaded);
 	if (rc == 0)
-		server_set_raft(n->server, n->raft);
-out:
-	rlog_loaded_release(&loaded);
-	pk_buf_release(&text);
+		server_set_raft(n->server, n->raft, n->joining);
 	return rc;
+}
+
+static int write_joining(const struct node *n, struct pk_err *err)
+{
+	char *path = joining_path(n);
+	int rc = 0;
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || fsync(fd) != 0)
+		rc = pk_err_sys(err, errno, "create %s", path);
+	if (fd >= 0)
+		close(fd);
+	fd = rc == 0 ? open(n->cfg->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (rc == 0 && (fd < 0 || fsync(fd) != 0))
+		rc = pk_err_sys(err, errno, "sync %s", n->cfg->data_dir);
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return rc;
+}
+
+/*
+ * A server that holds nothing asks the others first. One that has data: there is a cluster, and
+ * this server joins it, mute until it has caught up, whether it is new or lost its disk. A majority
+ * of the listed voters just as new as we are: they found a cluster together.
+ */
+static void probe_step(struct node *n)
+{
+	struct pk_err err = PK_ERR_INIT;
+	size_t voters = server_set_voters(&n->cfg->servers);
+	size_t fresh = n->probe.fresh_count + !n->cfg->me.observer;
+	int rc = 0;
+
+	if (n->raft != NULL)
+		return;
+	if (n->probe.found_data) {
+		n->joining = true;
+		rc = write_joining(n, &err);
+		LOG_INFO("node.join", "note=\"others have data: this server follows, and votes "
+				      "once it has caught up\"");
+	} else if (fresh > voters / 2) {
+		LOG_INFO("node.found", "voters=%zu new=%zu note=\"a new cluster begins\"", voters,
+			 fresh);
+	} else {
+		return;
+	}
+	if (rc == 0)
+		rc = open_raft(n, &err);
+	if (rc != 0)
+		owner_fatal(n, &err);
+}
+
+static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
+{
+	char *path = joining_path(n);
+	int rc = open_log(n, log_dir, err);
+
+	n->joining = rc == 0 && access(path, F_OK) == 0;
+	free(path);
+	if (rc != 0)
+		return rc;
+	bool nothing = n->loaded.record_count == 0 && !n->loaded.has_manifest &&
+		       n->loaded.term == 0;
+	if (!n->cfg->distributed || !nothing || n->joining)
+		return open_raft(n, err);
+	for (size_t i = 0; i < n->member_count;
+	     i++) { /* found or join: probe_step, once they answer */
+		const struct server_spec *s = &n->cfg->servers.all[i];
+		if ((uint64_t)s->id != my_id(n->cfg))
+			peers_add(n->peers, (uint64_t)s->id, s->addrs[0].host,
+				  s->addrs[0].peer_port);
+	}
+	probe_step(n); /* alone in its list, it waits for nobody */
+	return 0;
 }
 
 static void on_word(void *owner, struct client *c, enum zk_word word, struct pk_bytes mask,
@@ -674,6 +825,8 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 	if (rc == 0 && cfg->auth_sasl)
 		rc = sasl_start(&n->sasl, cfg, err);
 	if (rc == 0)
+		rc = list_members(n, err);
+	if (rc == 0)
 		rc = start_peers(n, err);
 	if (rc == 0)
 		rc = start_raft(n, log_dir, err);
@@ -744,6 +897,7 @@ void node_free(struct node *n)
 	disk_io_close(n->disk);
 	if (n->raft != NULL)
 		raft_node_close(n->raft, on_raft_closed, n);
+	rlog_loaded_release(&n->loaded);
 	if (n->log != NULL)
 		rlog_close(n->log);
 	clients_free(n->clients);

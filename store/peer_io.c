@@ -7,6 +7,7 @@
 #include "base/mem.h"
 
 #define HELLO_BYTES        32
+#define WELCOME_BYTES      10
 #define HELLO_MAGIC        0x4b444150u /* "PADK" */
 #define HELLO_VERSION      1
 #define FRAME_HEADER_BYTES 5
@@ -24,7 +25,9 @@ struct peer {
 	struct net_stream *stream; /* NULL between attempts */
 	struct net_timer *retry;
 	int64_t retry_ms;
-	bool welcome;   /* greeted: frames may flow */
+	bool welcome; /* greeted: frames may flow */
+	uint8_t greeting[WELCOME_BYTES];
+	size_t greeting_len;
 	bool told_once; /* a failure was logged; the next ones only at debug */
 	size_t queued_before;
 	int64_t moved_ms; /* its queue last shrank, or was empty */
@@ -81,9 +84,18 @@ static void on_dialler_bytes(void *owner, struct pk_bytes in)
 {
 	struct peer *p = owner;
 
-	/* one byte, once: the welcome */
-	if (p->welcome || in.len != 1 || in.data[0] != 1) {
+	/* one welcome, once */
+	if (p->welcome || in.len > WELCOME_BYTES - p->greeting_len) {
 		net_stream_close(p->stream, "it spoke on a connection that is ours to speak on");
+		return;
+	}
+	memcpy(p->greeting + p->greeting_len, in.data, in.len);
+	p->greeting_len += in.len;
+	if (p->greeting_len < WELCOME_BYTES)
+		return;
+	if (p->greeting[0] != HELLO_VERSION || p->greeting[1] > 1) {
+		net_stream_close(p->stream,
+				 "its welcome is of another version of the peer protocol");
 		return;
 	}
 	p->welcome = true;
@@ -92,7 +104,8 @@ static void on_dialler_bytes(void *owner, struct pk_bytes in)
 	p->moved_ms = net_now_ms(p->peers->loop);
 	p->queued_before = 0;
 	LOG_INFO("peer.up", "id=%" PRIu64 " host=%s port=%u", p->id, p->host, p->port);
-	p->peers->owner.up(p->peers->owner.owner, p->id);
+	p->peers->owner.up(p->peers->owner.owner, p->id, p->greeting[1] == 1,
+			   pk_get_le64(p->greeting + 2));
 }
 
 static void on_dialler_close(void *owner, const char *reason)
@@ -102,6 +115,7 @@ static void on_dialler_close(void *owner, const char *reason)
 
 	p->stream = NULL;
 	p->welcome = false;
+	p->greeting_len = 0;
 	if (was_up || !p->told_once)
 		LOG_WARN("peer.down", "id=%" PRIu64 " host=%s port=%u reason=\"%s\"", p->id,
 			 p->host, p->port, reason);
@@ -276,7 +290,14 @@ static int inlet_frames(struct inlet *in, struct pk_err *err)
 		if (rc != 0)
 			return rc;
 		at = HELLO_BYTES;
-		net_stream_write(in->stream, pk_bytes("\1", 1));
+		uint8_t welcome[WELCOME_BYTES] = { HELLO_VERSION };
+		bool has_data = false;
+		uint64_t hash = 0;
+
+		ps->owner.welcome(ps->owner.owner, &has_data, &hash);
+		welcome[1] = has_data;
+		pk_put_le64(welcome + 2, hash);
+		net_stream_write(in->stream, pk_bytes(welcome, sizeof(welcome)));
 	}
 	while (rc == 0 && in->in.len - at >= FRAME_HEADER_BYTES) {
 		uint32_t len = pk_get_le32(in->in.data + at);

@@ -9,7 +9,7 @@
  *     dialler                         acceptor
  *       HELLO magic, version, cluster id, from id, to id  ->    not ours: closes, says why in its
  * log
- *                                    <-  WELCOME
+ *                                    <-  WELCOME has data, members hash
  *       le32 bytes | u8 type | body ...                   ->    handed up in order
  *
  * Bounds: PEER_FRAME_BYTES_MAX a frame, PEER_BUDGET_BYTES queued per peer (beyond: peer_send says
@@ -35,7 +35,10 @@ struct peers_owner {
 	 */
 	int (*recv)(void *owner, uint64_t from_id, uint8_t type, struct pk_bytes body,
 		    struct pk_err *err);
-	void (*up)(void *owner, uint64_t peer_id);
+	/* What a peer that greets us is told of us: does this server hold anything that a new one
+	 * would not, and a hash of the members a new cluster would begin with. */
+	void (*welcome)(void *owner, bool *has_data, uint64_t *members_hash);
+	void (*up)(void *owner, uint64_t peer_id, bool has_data, uint64_t members_hash);
 	void (*down)(void *owner, uint64_t peer_id, const char *reason);
 };
 

@@ -994,9 +994,16 @@ static void node_settle(struct rio *io)
 		announce_commit(n);
 }
 
+void raft_node_speak(struct raft_node *n)
+{
+	n->cfg.mute = false;
+}
+
 void raft_node_tick(struct raft_node *n, int64_t now_ms)
 {
 	PK_ASSERT(n->magic == NODE_MAGIC);
+	if (n->cfg.mute && n->raft.state == RAFT_FOLLOWER)
+		n->raft.election_timer_start = (raft_time)now_ms;
 	rio_tick(&n->rio, now_ms);
 }
 
@@ -1032,6 +1039,10 @@ int raft_node_recv(struct raft_node *n, uint64_t from_id, struct pk_bytes data, 
 	}
 	if (now_ms > n->rio.now_ms)
 		n->rio.now_ms = now_ms;
+	if (n->cfg.mute && (m.type == RAFT_IO_REQUEST_VOTE || m.type == RAFT_IO_TIMEOUT_NOW)) {
+		raft_msg_release(&m);
+		return 0;
+	}
 	heard_note(n, from_id);
 	if (m.type == RAFT_IO_INSTALL_SNAPSHOT && install_is_needed(n, &m.install_snapshot)) {
 		rio_enter(&n->rio);

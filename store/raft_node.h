@@ -89,6 +89,9 @@ struct raft_node_config {
 	uint64_t snapshot_log_bytes; /* ask for a snapshot when the log holds more, 64 MiB */
 	uint64_t trailing_entries;   /* kept behind a snapshot for slow followers */
 	uint32_t guard;              /* RAFT_GUARD_ALL; less only in the regression tests */
+	/* Neither vote nor ask for votes until raft_node_speak: this server may have promised
+	 * things in an earlier life that it cannot remember. */
+	bool mute;
 };
 
 /*
@@ -104,6 +107,8 @@ PK_CHECKED int raft_node_open(struct raft_node **out, const struct raft_node_con
 /* Stop and release everything; `closed` is called before return. The disk must have stopped calling
  * back; rlog_close comes after. Outstanding proposals and changes get no callback. */
 void raft_node_close(struct raft_node *n, void (*closed)(void *owner), void *owner);
+
+void raft_node_speak(struct raft_node *n); /* ends `mute` */
 
 /* Call every heartbeat_ms / 2 or so; now_ms never goes backwards. */
 void raft_node_tick(struct raft_node *n, int64_t now_ms);

@@ -8,6 +8,7 @@
 #include "store/server_int.h"
 
 #define DIGEST_EVERY_ENTRIES 1024
+#define JOIN_ASK_MS          500
 #define TOUCH_BATCH          8192
 
 static struct server *server_of(void *owner)
@@ -303,6 +304,70 @@ static void commit_start(struct server *s)
 	s->out.commit(s->out.owner, s->job);
 }
 
+/*
+ * A server that lost its disk may have acknowledged entries and given votes that it forgot. It
+ * stays mute until it holds everything the leader had in its log after the loss: whatever it once
+ * acknowledged is below that, by Raft's leader completeness.
+ */
+static void join_ask(struct server *s)
+{
+	uint8_t body[8];
+
+	if (!s->join.active || s->leader_id == 0 || s->leading || s->now_ms < s->join.ask_at_ms ||
+	    (s->join.target != 0 && s->join.term == s->term))
+		return;
+	s->join.ask_at_ms = s->now_ms + JOIN_ASK_MS;
+	s->join.nonce++;
+	s->join.target = 0;
+	pk_put_le64(body, s->join.nonce);
+	pk_ignore(s->out.peer_send(s->out.owner, s->leader_id, NULL, SERVER_MSG_JOIN_ASK,
+				   pk_bytes(body, sizeof(body))),
+		  "asked again at the next tick");
+}
+
+static int join_recv(struct server *s, uint64_t from_id, enum server_message type,
+		     struct pk_bytes bytes, struct pk_err *err)
+{
+	struct pk_rd in = { .in = bytes };
+	uint64_t nonce = pk_rd_le64(&in);
+	uint8_t body[24];
+
+	if (type == SERVER_MSG_JOIN_ASK) {
+		if (in.bad)
+			return pk_err_set(err, PK_EPROTO, "a join request of %zu bytes", bytes.len);
+		if (!s->established)
+			return 0;
+		pk_put_le64(body, nonce);
+		pk_put_le64(body + 8, s->term);
+		pk_put_le64(body + 16, raft_node_last_index(s->raft));
+		pk_ignore(s->out.peer_send(s->out.owner, from_id, NULL, SERVER_MSG_JOIN_TELL,
+					   pk_bytes(body, sizeof(body))),
+			  "it asks again");
+		return 0;
+	}
+	uint64_t term = pk_rd_le64(&in), index = pk_rd_le64(&in);
+	if (in.bad)
+		return pk_err_set(err, PK_EPROTO, "a join answer of %zu bytes", bytes.len);
+	if (s->join.active && nonce == s->join.nonce && from_id == s->leader_id &&
+	    term == s->term && index > 0) {
+		s->join.target = index;
+		s->join.term = term;
+	}
+	return 0;
+}
+
+static void join_step(struct server *s)
+{
+	if (!s->join.active || s->join.target == 0 || s->join.term != s->term ||
+	    tree_meta(s->tree)->index < s->join.target)
+		return;
+	s->join.active = false;
+	server_note(s, PK_LOG_INFO, "raft.joined", "index=%" PRIu64 " term=%" PRIu64,
+		    s->join.target, s->term);
+	raft_node_speak(s->raft);
+	s->out.joined(s->out.owner);
+}
+
 void server_turn(struct server *s)
 {
 	if (s->dead || s->tree == NULL || s->raft == NULL)
@@ -322,6 +387,7 @@ void server_turn(struct server *s)
 	     s->log_bytes >= s->cfg.commit_log_bytes))
 		commit_start(s);
 	state_turn(s);
+	join_step(s);
 }
 
 void server_commit_done(struct server *s, struct kv_job *job, int rc, const struct pk_err *err)
@@ -702,6 +768,9 @@ int server_peer_recv(struct server *s, uint64_t from_id, enum server_message typ
 	case SERVER_MSG_STATE_ACK:
 	case SERVER_MSG_STATE_END:
 		return state_peer_recv(s, from_id, type, bytes, err);
+	case SERVER_MSG_JOIN_ASK:
+	case SERVER_MSG_JOIN_TELL:
+		return join_recv(s, from_id, type, bytes, err);
 	case SERVER_MSG_TYPES:
 		break;
 	}
@@ -803,6 +872,7 @@ void server_tick(struct server *s)
 		s->touch_at_ms = s->now_ms + (s->cfg.tick_ms / 2 < 500 ? s->cfg.tick_ms / 2 : 500);
 	}
 	leader_tick(s);
+	join_ask(s);
 	if (s->leaderless_since_ms != 0 &&
 	    s->now_ms - s->leaderless_since_ms > s->cfg.leader_grace_ms) {
 		conns_close_all(s, "no leader");
@@ -836,6 +906,7 @@ int server_open(struct server **out, const struct server_config *cfg,
 	s->rng = rng;
 	s->now_ms = now_ms;
 	s->wall_ms = wall_ms;
+	s->join.nonce = (uint64_t)wall_ms << 16;
 	s->leaderless_since_ms = now_ms > 0 ? now_ms : 1;
 	TAILQ_INIT(&s->conns);
 	/* A new cluster's state is named after the cluster: the same on every server of it. */
@@ -859,8 +930,9 @@ int server_open(struct server **out, const struct server_config *cfg,
 	return 0;
 }
 
-void server_set_raft(struct server *s, struct raft_node *raft)
+void server_set_raft(struct server *s, struct raft_node *raft, bool joining)
 {
+	s->join.active = joining;
 	s->raft = raft;
 }
 

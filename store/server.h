@@ -45,6 +45,10 @@ enum server_message { /* between servers; the shell frames and authenticates the
 		      SERVER_MSG_STATE_ACK = 6, /* le64 transfer id, le32 number */
 		      SERVER_MSG_STATE_END = 7, /* le64 transfer id, le32 count of chunks, le64
 						   index of the state */
+		      SERVER_MSG_JOIN_ASK =
+			      8, /* le64 nonce: how far must I follow before I may vote? */
+		      SERVER_MSG_JOIN_TELL =
+			      9, /* le64 nonce, le64 term, le64 last index of the leader */
 		      SERVER_MSG_TYPES
 };
 
@@ -91,6 +95,8 @@ struct server_owner {
 	void (*import_finish)(void *owner);
 	struct kv *(*import_swap)(void *owner, struct pk_err *err); /* NULL on failure */
 	void (*import_drop)(void *owner);
+	/* A server that began mute (raft_node_config) has caught up and may vote from now on. */
+	void (*joined)(void *owner);
 	void (*members)(void *owner, const struct raft_member *members, size_t count);
 	void (*role)(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id,
 		     bool serving);
@@ -129,7 +135,8 @@ struct server_config {
 PK_CHECKED int server_open(struct server **out, const struct server_config *cfg,
 			   const struct server_owner *owner, struct kv *kv, struct pk_rng *rng,
 			   int64_t now_ms, int64_t wall_ms, struct pk_err *err);
-void server_set_raft(struct server *s, struct raft_node *raft);
+/* `joining`: the node was opened mute, and the server ends that once it has caught up. */
+void server_set_raft(struct server *s, struct raft_node *raft, bool joining);
 /* What raft_node_open wants, filled with functions of the server. */
 void server_raft_owner(struct server *s, struct raft_node_owner *out);
 /* No connections may be left. */

@@ -125,6 +125,12 @@ struct server {
 		uint64_t index, digest, extra;
 	} mark; /* the tree as of the last digest operation */
 	bool write_refused;
+	struct {
+		bool active;
+		uint64_t nonce, target; /* the leader's last index when it answered; 0: not yet */
+		uint64_t term;          /* of that answer */
+		int64_t ask_at_ms;
+	} join;
 
 	/* durability */
 	struct kv_job *job;
