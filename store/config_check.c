@@ -138,7 +138,8 @@ static int check_me(struct store_config *c, struct pk_buf *notes, struct pk_err 
 
 static bool is_any(const char *host)
 {
-	return *host == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+	return *host == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 ||
+	       strcmp(host, "0:0:0:0:0:0:0:0") == 0;
 }
 
 /* Where clients connect: clientPort, or what this server's line says. */

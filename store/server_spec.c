@@ -1,5 +1,6 @@
 #include "store/server_spec.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -66,6 +67,36 @@ static bool id_of(struct pk_bytes t, int64_t *out)
 	return v > 0;
 }
 
+/*
+ * An IPv6 address as Java shows it: eight groups, none left out, and one that stands for an IPv4
+ * address as that. A zone ("%eth0") stays behind it.
+ */
+static bool host_expand(char host[SERVER_HOST_BYTES])
+{
+	struct in6_addr a;
+	const uint8_t *b = a.s6_addr;
+	char zone[SERVER_HOST_BYTES] = "";
+	char *percent = strchr(host, '%');
+
+	if (percent != NULL) {
+		if (percent[1] == '\0' || strlen(percent) > 64)
+			return false;
+		memcpy(zone, percent, strlen(percent) + 1);
+		*percent = '\0';
+	}
+	if (inet_pton(AF_INET6, host, &a) != 1)
+		return false;
+	memset(host, 0, SERVER_HOST_BYTES);
+	if (IN6_IS_ADDR_V4MAPPED(&a)) {
+		snprintf(host, SERVER_HOST_BYTES, "%u.%u.%u.%u", b[12], b[13], b[14], b[15]);
+		return true;
+	}
+	snprintf(host, SERVER_HOST_BYTES, "%x:%x:%x:%x:%x:%x:%x:%x%.64s", b[0] << 8 | b[1],
+		 b[2] << 8 | b[3], b[4] << 8 | b[5], b[6] << 8 | b[7], b[8] << 8 | b[9],
+		 b[10] << 8 | b[11], b[12] << 8 | b[13], b[14] << 8 | b[15], zone);
+	return true;
+}
+
 /* "host" or "[v6]" at the front of *t, with the ':' behind it; *t keeps the rest. */
 static int host_take(struct pk_bytes *t, char host[SERVER_HOST_BYTES], struct pk_err *err)
 {
@@ -98,6 +129,8 @@ static int host_take(struct pk_bytes *t, char host[SERVER_HOST_BYTES], struct pk
 	}
 	memset(host, 0, SERVER_HOST_BYTES);
 	memcpy(host, name.data, name.len);
+	if (v6 && !host_expand(host))
+		return pk_err_set(err, PK_EINVAL, "no IPv6 address between '[' and ']'");
 	return 0;
 }
 
@@ -294,7 +327,7 @@ bool server_host_is_loopback(const char *host)
 
 static bool is_wildcard(const char *host)
 {
-	return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+	return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "0:0:0:0:0:0:0:0") == 0;
 }
 
 bool server_spec_is_loopback(const struct server_spec *s)

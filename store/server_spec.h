@@ -25,7 +25,8 @@
 #define SERVERS_MAX       64
 
 struct server_addr {
-	char host[SERVER_HOST_BYTES]; /* a name or an address, IPv6 without brackets */
+	char host[SERVER_HOST_BYTES]; /* a name or an address; IPv6 as Java has it, 0:0:0:0:0:0:0:1
+				       */
 	uint16_t peer_port;
 	uint16_t election_port;
 };

@@ -23,9 +23,12 @@ static void test_the_canonical_text_is_zookeepers(void **state)
 	(void)state;
 	expect_same("127.0.0.1:2888:3888;2181", "127.0.0.1:2888:3888:participant;0.0.0.0:2181");
 	expect_same("a.example:2888:3888:OBSERVER", "a.example:2888:3888:observer");
-	expect_same("[::1]:2888:3888;[::]:2181", "[::1]:2888:3888:participant;[::]:2181");
-	expect_same("[fe80::1%eth0]:1:2", "[fe80::1%eth0]:1:2:participant");
+	expect_same("[::1]:2888:3888;[::]:2181",
+		    "[0:0:0:0:0:0:0:1]:2888:3888:participant;[0:0:0:0:0:0:0:0]:2181");
+	expect_same("[fe80::1%eth0]:1:2", "[fe80:0:0:0:0:0:0:1%eth0]:1:2:participant");
 	expect_same("[a]:1:2", "a:1:2:participant");
+	expect_same("[2001:DB8::0010]:1:2", "[2001:db8:0:0:0:0:0:10]:1:2:participant");
+	expect_same("[::ffff:10.0.0.1]:1:2", "10.0.0.1:1:2:participant");
 	expect_same("b:1:2|a:3:4", "a:3:4|b:1:2:participant");
 	expect_same("a:1:2|a:1:2;10.0.0.1:9", "a:1:2:participant;10.0.0.1:9");
 	expect_same("a:1:2;", "a:1:2:participant"); /* Java's split drops an empty end */
@@ -53,6 +56,8 @@ static void test_every_broken_form_is_refused_and_says_why(void **state)
 		"[::1]1:2",
 		"[]:1:2",
 		"[%R]:1:2",
+		"[1:2]:1:2",
+		"[::1%]:1:2",
 		"a b:1:2",
 		"::1:1:2",
 		"a:1:2|b:1:2:observer|c:1:2:participant",
