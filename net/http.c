@@ -317,7 +317,7 @@ static void on_completed(void *arg, struct MHD_Connection *conn, void **state,
 	*state = NULL;
 }
 
-static void on_library_log(void *arg, const char *fmt, va_list ap)
+static void PK_PRINTF(2, 0) on_library_log(void *arg, const char *fmt, va_list ap)
 {
 	char text[256];
 

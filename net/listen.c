@@ -1,17 +1,27 @@
+/*
+ * Connections are accepted here and not by uv_listen: libuv 1.44 calls back without end, inside one
+ * turn, when no descriptor is left and its one spare is gone too. Ours waits and tries again.
+ */
+#include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "net/stream_impl.h"
 
-#define LISTENER_MAGIC  0x4c53544eu
-#define ADDRS_MAX       16 /* of one host name */
-#define PORT_ZERO_TRIES 8  /* the port that the first address got may be taken on the second */
+#define LISTENER_MAGIC   0x4c53544eu
+#define ADDRS_MAX        16  /* of one host name */
+#define ACCEPTS_PER_TURN 64  /* of one socket, so that a storm of clients does not stop the loop */
+#define RETRY_MS         100 /* when there are no descriptors */
+#define PORT_ZERO_TRIES  8   /* the port that the first address got may be taken on the second */
 
 struct listen_socket {
 	struct net_handle h;
 	struct net_listener *listener;
 	struct net_addr addr;
-	uv_tcp_t tcp;
+	int fd; /* closed together with the start of uv_close */
+	uv_poll_t poll;
 };
 
 struct net_listener {
@@ -26,6 +36,7 @@ struct net_listener {
 	size_t streams_open;
 	size_t refused;
 	size_t conns_max;
+	struct net_timer *retry; /* runs while accepting rests; NULL mostly */
 	struct net_tls *tls;
 	bool sniff_tls;
 	struct net_stream_limits limits;
@@ -55,7 +66,7 @@ void listener_unref(struct net_listener *n, bool stream)
 
 static void on_socket_closed(uv_handle_t *uv)
 {
-	struct listen_socket *k = PK_CONTAINER(uv, struct listen_socket, tcp);
+	struct listen_socket *k = PK_CONTAINER(uv, struct listen_socket, poll);
 	struct net_listener *n = k->listener;
 
 	free(k);
@@ -64,8 +75,16 @@ static void on_socket_closed(uv_handle_t *uv)
 
 static void socket_close(struct listen_socket *k)
 {
-	if (!uv_is_closing((uv_handle_t *)&k->tcp))
-		uv_close((uv_handle_t *)&k->tcp, on_socket_closed);
+	if (uv_is_closing((uv_handle_t *)&k->poll))
+		return;
+	uv_close((uv_handle_t *)&k->poll, on_socket_closed); /* stops polling at once */
+	pk_ignore(close(k->fd), "nothing was written to it");
+}
+
+static void retry_stop(struct net_listener *n)
+{
+	net_timer_free(n->retry);
+	n->retry = NULL;
 }
 
 static void socket_abandon(struct net_handle *h)
@@ -74,36 +93,55 @@ static void socket_abandon(struct net_handle *h)
 
 	PK_ASSERT(h->magic == LISTENER_MAGIC);
 	k->listener->closing = true;
+	retry_stop(k->listener);
 	socket_close(k);
 }
 
-static void on_uv_connection(uv_stream_t *uv, int status)
-{
-	struct listen_socket *k = PK_CONTAINER(uv, struct listen_socket, tcp);
-	struct net_listener *n = k->listener;
-	struct sockaddr_storage ss;
-	int len = sizeof(ss), rc;
-	struct net_stream *s;
+static void on_poll(uv_poll_t *uv, int status, int events);
 
-	PK_ASSERT(n->magic == LISTENER_MAGIC);
-	loop_enter(n->loop);
-	if (n->closing)
-		return;
-	if (status < 0) {
-		/* No descriptors, mostly. libuv has dropped the connection or will ask again. */
-		n->refused++;
-		return;
+static void on_retry(void *owner)
+{
+	struct net_listener *n = owner;
+
+	PK_ASSERT(n->magic == LISTENER_MAGIC && !n->closing);
+	retry_stop(n);
+	for (size_t i = 0; i < n->socket_count; i++) {
+		int rc = uv_poll_start(&n->sockets[i]->poll, UV_READABLE, on_poll);
+
+		PK_ASSERT(rc == 0);
 	}
-	s = stream_new(n->loop, &n->limits);
+}
+
+/* No descriptors, or no memory in the kernel: the clients wait in its queue, and so do we. */
+static void rest(struct net_listener *n)
+{
+	n->refused++;
+	if (n->retry != NULL)
+		return;
+	for (size_t i = 0; i < n->socket_count; i++) {
+		int rc = uv_poll_stop(&n->sockets[i]->poll);
+
+		PK_ASSERT(rc == 0);
+	}
+	n->retry = net_timer_new(n->loop, on_retry, n);
+	net_timer_start(n->retry, RETRY_MS, 0);
+}
+
+static void accepted(struct net_listener *n, int fd, const struct sockaddr *peer)
+{
+	struct net_stream *s = stream_new(n->loop, &n->limits);
+	int rc;
+
 	s->listener = n;
 	n->streams_open++;
-	rc = uv_accept(uv, (uv_stream_t *)&s->tcp);
-	if (rc == 0)
-		rc = uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&ss, &len);
-	if (rc != 0 || net_addr_from_sockaddr(&s->peer, (struct sockaddr *)&ss, NULL) != 0) {
-		net_stream_close(s, "accept: %s", uv_strerror(rc)); /* gone before we came to it */
+	rc = uv_tcp_open(&s->tcp, fd);
+	if (rc != 0) {
+		pk_ignore(close(fd), "not taken by libuv");
+		net_stream_close(s, "accept: %s", uv_strerror(rc));
 		return;
 	}
+	rc = net_addr_from_sockaddr(&s->peer, peer, NULL);
+	PK_ASSERT(rc == 0); /* the listening socket is one of these families */
 	if (n->conns_max > 0 && n->streams_open > n->conns_max) {
 		n->refused++;
 		net_stream_close(s, "over %zu connections", n->conns_max);
@@ -118,34 +156,83 @@ static void on_uv_connection(uv_stream_t *uv, int status)
 		stream_start(s, n->tls, true, n->sniff_tls, NULL);
 }
 
+static void on_poll(uv_poll_t *uv, int status, int events)
+{
+	struct listen_socket *k = PK_CONTAINER(uv, struct listen_socket, poll);
+	struct net_listener *n = k->listener;
+
+	PK_ASSERT(n->magic == LISTENER_MAGIC);
+	pk_ignore(events, "readable is all that was asked for");
+	pk_ignore(status, "accept tells what is wrong");
+	loop_enter(n->loop);
+	for (int i = 0; i < ACCEPTS_PER_TURN && !n->closing; i++) {
+		struct sockaddr_storage ss;
+		socklen_t len = sizeof(ss);
+		int fd = accept4(k->fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			accepted(n, fd, (struct sockaddr *)&ss);
+		} else if (errno == EAGAIN) {
+			return;
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			   errno == ENOMEM) {
+			rest(n);
+			return;
+		} /* else this one client is gone: the next */
+	}
+}
+
+/* A bound, listening descriptor, or minus errno. */
+static int fd_listen(const struct net_addr *addr, bool v6_only, int backlog)
+{
+	int on = 1, only = v6_only, fd, e;
+	struct sockaddr_storage ss;
+	socklen_t len = net_addr_to_sockaddr(addr, &ss);
+
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+	    (ss.ss_family != AF_INET6 ||
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0) &&
+	    bind(fd, (struct sockaddr *)&ss, len) == 0 && listen(fd, backlog) == 0)
+		return fd;
+	e = errno;
+	pk_ignore(close(fd), "never used");
+	return -e;
+}
+
+/* 0 or minus errno, which on Linux is libuv's code too. */
 static int socket_open(struct net_listener *n, const struct net_addr *addr, bool v6_only,
 		       int backlog)
 {
-	struct listen_socket *k = pk_alloc(sizeof(*k));
+	int fd = fd_listen(addr, v6_only, backlog), rc;
 	struct sockaddr_storage ss;
-	int len = sizeof(ss), rc;
+	socklen_t len = sizeof(ss);
+	struct listen_socket *k;
 
+	if (fd < 0)
+		return fd;
+	k = pk_alloc(sizeof(*k));
 	k->h = (struct net_handle){ .magic = LISTENER_MAGIC, .abandon = socket_abandon };
 	k->listener = n;
-	rc = uv_tcp_init(&n->loop->uv, &k->tcp);
+	k->fd = fd;
+	rc = getsockname(fd, (struct sockaddr *)&ss, &len);
 	PK_ASSERT(rc == 0);
-	k->tcp.data = &k->h;
+	rc = net_addr_from_sockaddr(&k->addr, (struct sockaddr *)&ss, NULL);
+	PK_ASSERT(rc == 0);
+	rc = uv_poll_init(&n->loop->uv, &k->poll, fd);
+	if (rc != 0) {
+		pk_ignore(close(fd), "never used");
+		free(k);
+		return rc;
+	}
+	k->poll.data = &k->h;
 	n->sockets_open++;
 	n->sockets[n->socket_count++] = k;
-	net_addr_to_sockaddr(addr, &ss);
-	rc = uv_tcp_bind(&k->tcp, (struct sockaddr *)&ss,
-			 v6_only && addr->ip_bytes == 16 ? UV_TCP_IPV6ONLY : 0);
-	if (rc == 0)
-		rc = uv_listen((uv_stream_t *)&k->tcp, backlog, on_uv_connection);
-	if (rc == 0)
-		rc = uv_tcp_getsockname(&k->tcp, (struct sockaddr *)&ss, &len);
-	if (rc == 0 && net_addr_from_sockaddr(&k->addr, (struct sockaddr *)&ss, NULL) != 0)
-		rc = UV_EAFNOSUPPORT;
-	if (rc != 0) {
-		n->socket_count--;
-		socket_close(k);
-	}
-	return rc;
+	rc = uv_poll_start(&k->poll, UV_READABLE, on_poll);
+	PK_ASSERT(rc == 0);
+	return 0;
 }
 
 static void sockets_close(struct net_listener *n)
@@ -297,6 +384,7 @@ void net_listener_close(struct net_listener *n)
 		return;
 	PK_ASSERT(n->magic == LISTENER_MAGIC && !n->closing);
 	n->closing = true;
+	retry_stop(n);
 	sockets_close(n);
 	listener_maybe_free(n);
 }

@@ -116,7 +116,7 @@ static void close_now(struct net_stream *s)
 		uv_close((uv_handle_t *)&s->tcp, on_stream_closed);
 }
 
-static void keep_reason(struct net_stream *s, const char *fmt, va_list ap)
+static void PK_PRINTF(2, 0) keep_reason(struct net_stream *s, const char *fmt, va_list ap)
 {
 	char text[REASON_BYTES];
 

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -483,6 +484,101 @@ static void test_connections_over_the_limit_are_closed(void **state)
 	acceptor_release(&a);
 }
 
+static void test_without_descriptors_clients_wait_and_the_loop_goes_on(void **state)
+{
+	struct net_loop *l = test_loop();
+	struct acceptor a = { 0 };
+	struct net_listener *n = test_listen(l, "127.0.0.1", &a);
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(net_listener_port(n)),
+				  .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct rlimit before, none;
+	struct peer c = { 0 };
+
+	(void)state;
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0); /* in the backlog */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 3; /* every descriptor above 2 is too many */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (int i = 0; i < 5; i++)
+		net_loop_turn(l, false);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(a.count, 0);
+	assert_true(net_listener_refused(n) >= 1);
+	RUN_UNTIL(l, a.count == 1);
+	close(fd);
+	peer_dial(&c, l, "127.0.0.1", net_listener_port(n));
+	RUN_UNTIL(l, c.opens == 1 && a.count >= 1 && net_stream_is_open(a.peers[a.count - 1].s));
+	net_listener_close(n);
+	net_loop_free(l);
+	acceptor_release(&a);
+}
+
+struct batch {
+	struct net_stream *streams[3];
+	int count, pending, answered_turns, pending_most;
+};
+
+static void batch_bytes(void *owner, struct pk_bytes in)
+{
+	struct batch *b = owner;
+	b->pending += (int)in.len;
+}
+
+static void batch_close(void *owner, const char *reason)
+{
+	(void)owner;
+	(void)reason;
+}
+
+static const struct net_stream_ops batch_ops = { .on_bytes = batch_bytes, .on_close = batch_close };
+
+static void batch_accept(void *owner, struct net_stream *s)
+{
+	struct batch *b = owner;
+	b->streams[b->count++] = s;
+	net_stream_bind(s, &batch_ops, b);
+}
+
+static void batch_turn(void *owner)
+{
+	struct batch *b = owner;
+	if (b->pending == 0)
+		return;
+	b->answered_turns++;
+	b->pending_most = b->pending > b->pending_most ? b->pending : b->pending_most;
+	b->pending = 0;
+	for (int i = 0; i < b->count; i++)
+		net_stream_write(b->streams[i], pk_bytes_str("done"));
+}
+
+static void test_what_arrives_in_one_turn_is_handled_as_one_batch(void **state)
+{
+	struct net_loop *l = test_loop();
+	struct batch b = { 0 };
+	struct net_listen_opts opts = { .host = "127.0.0.1" };
+	struct net_listener *n = net_listen(l, &opts, batch_accept, &b, NULL);
+	struct net_hook *hook = net_loop_on_turn(l, batch_turn, &b);
+	struct peer c[3] = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		peer_dial(&c[i], l, "127.0.0.1", net_listener_port(n));
+	RUN_UNTIL(l, b.count == 3 && c[0].opens + c[1].opens + c[2].opens == 3);
+	for (int i = 0; i < 3; i++) /* all leave at the end of one turn, so all arrive in one */
+		net_stream_write(c[i].s, pk_bytes_str("x"));
+	RUN_UNTIL(l, c[0].in.len == 4 && c[1].in.len == 4 && c[2].in.len == 4);
+	assert_int_equal(b.answered_turns, 1);
+	assert_int_equal(b.pending_most, 3);
+	net_hook_free(hook);
+	net_listener_close(n);
+	net_loop_free(l);
+	for (int i = 0; i < 3; i++)
+		peer_release(&c[i]);
+}
+
 static void many_accept(void *owner, struct net_stream *s)
 {
 	net_stream_bind(s, &peer_ops, owner);
@@ -551,6 +647,8 @@ int main(void)
 		cmocka_unit_test(test_an_address_in_use_is_named),
 		cmocka_unit_test(test_a_listener_on_a_name_shares_one_port),
 		cmocka_unit_test(test_connections_over_the_limit_are_closed),
+		cmocka_unit_test(test_without_descriptors_clients_wait_and_the_loop_goes_on),
+		cmocka_unit_test(test_what_arrives_in_one_turn_is_handled_as_one_batch),
 		cmocka_unit_test(test_a_thousand_idle_connections_are_small),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
