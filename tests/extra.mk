@@ -14,3 +14,7 @@ bench-kv: $(O)/bench_kv
 	@$(O)/bench_kv $(DIR)
 $(O)/bench_kv: tests/bench/bench_kv.c $(call archives,store)
 	@echo "  LD   $@" && $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -I$(O)/inc/store -o $@ $^ $(call libs,store)
+
+# SEED=1 OPS=100000 SERVERS=1,3  REPLAY=file SHRINK=1
+diff: $(PROGRAMS)
+	@$(PROVE) tests/diff/difftest.py

@@ -1,0 +1,52 @@
+"""Every difference from ZooKeeper 3.8.0 that we mean: its name, the reason, and what recognises it.
+
+RULES look at one answer: (op, reference's items, our items, word) -> True when this rule explains the difference.
+NOT_SENT lists what the tester never sends to the reference, because it would harm it or undo the comparison;
+PROBES send that to our server alone. docs/differences.md tells the same to people; `check_docs` keeps them together.
+"""
+import os
+
+import wire
+
+RULES = {}
+
+NOT_SENT = {
+    "bare-check": "A `check` outside a multi: the reference logs it, gives no reply and never starts again. Ours answers.",
+    "delete-container": "deleteContainer is internal; the reference lets any client delete any node with it. Ours refuses.",
+}
+
+
+def bare_check(send):
+    """send(opcode, body) -> (err, body) or None when the connection was closed."""
+    send(wire.CREATE, wire.create_body("/probe-check", b"", wire.WORLD, 0))
+    right = send(wire.CHECK, wire.text("/probe-check") + wire.int32(0))
+    if right is None:
+        return "closed the connection instead of answering"
+    return None if right[0] in (0, -6, -5) else f"error {right[0]} for a bare check"
+
+
+def delete_container(send):
+    send(wire.CREATE, wire.create_body("/probe-plain", b"", wire.WORLD, 0))
+    refused = send(wire.DELETE_CONTAINER, wire.text("/probe-plain"))
+    if refused is not None and refused[0] == 0:
+        return "accepted deleteContainer from a client"
+    there = send(wire.EXISTS, wire.text("/probe-plain") + b"\0")
+    return None if there is not None and there[0] == 0 else "a plain node went by deleteContainer"
+
+
+PROBES = {"bare-check": bare_check, "delete-container": delete_container}
+
+
+def explain(op, reference, ours):
+    """The name of the rule that explains this difference, or None."""
+    for name, (_, recognise) in RULES.items():
+        if recognise(op, reference, ours):
+            return name
+    return None
+
+
+def check_docs(root):
+    """Names that docs/differences.md does not mention."""
+    with open(os.path.join(root, "docs", "differences.md")) as f:
+        text = f.read()
+    return [name for name in list(RULES) + list(NOT_SENT) if f"`{name}`" not in text]
