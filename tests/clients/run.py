@@ -22,8 +22,8 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import BUILD, Cluster, NeverHappened, die_with_parent, on_signals_exit, wait_for  # noqa: E402
 
-MODULES = ["zkcli", "kazoo_basics", "kazoo_recipes", "kazoo_events", "c_client"]
-SCENARIO_SECONDS = 120
+MODULES = ["zkcli", "kazoo_basics", "kazoo_recipes", "kazoo_events", "c_client", "curator", "node_client"]
+SCENARIO_SECONDS = 60
 OUT = os.path.join(BUILD, "clients")
 
 

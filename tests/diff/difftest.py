@@ -217,6 +217,8 @@ class Side:
                     body = self.normal(r.body(code))
                     if r.at != len(payload):
                         raise wire.Malformed(f"{len(payload) - r.at} bytes too many in a reply to {code}")
+                elif code == wire.MULTI_READ and len(payload) != 16:
+                    body = ("what was read before the error",)
                 elif len(payload) != 16:
                     body = ("body with an error", payload[16:])
                 items.append(("reply", xid, self.relative(zxid), err, body))
@@ -330,6 +332,10 @@ class Tester:
                 awaited = [each + [(None, None)] for each in awaited]
             got = [side.collect(side.sessions[i], each) for side, each in zip(sides, awaited)]
             self.compare_stream(batch, *got)
+            if got[0] == got[1] and got[0] and got[0][-1][0] in ("silence", "malformed"):
+                n = sum(1 for item in got[0] if item[0] == "reply")
+                self.differences.append(Difference(self.batch_index, ops[min(n, len(ops) - 1)],
+                                                   "neither answers", got[0][-1:], got[1][-1:]))
             if kind == "close":
                 # the connection ends after the reply
                 ends = []

@@ -8,7 +8,18 @@ import os
 
 import wire
 
-RULES = {}
+# An answer in the stream: ("reply", xid, zxid, err, body).
+def multiread_body(op, reference, ours):
+    if op[0] != "req" or op[1] != wire.MULTI_READ or len(reference) != 1 or len(ours) != 1:
+        return False
+    return reference[0][:4] == ours[0][:4] and reference[0][3] == -5 and ours[0][4] == ()
+
+
+RULES = {
+    "multiread-body": ("A multiRead that cannot be carried out (a null path) gets -5; the reference appends what it had "
+                       "read until then, which no client can read. Ours sends the header alone, like every error.",
+                       multiread_body),
+}
 
 NOT_SENT = {
     "bare-check": "A `check` outside a multi: the reference logs it, gives no reply and never starts again. Ours answers.",
