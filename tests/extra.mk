@@ -18,3 +18,9 @@ $(O)/bench_kv: tests/bench/bench_kv.c $(call archives,store)
 # SEED=1 OPS=100000 SERVERS=1,3  REPLAY=file SHRINK=1
 diff: $(PROGRAMS)
 	@$(PROVE) tests/diff/difftest.py
+
+# ROUNDS=200 SEED=1; KILLS=20
+crash: $(PROGRAMS)
+	@$(PROVE) tests/crash/crash.py
+failover: $(PROGRAMS)
+	@$(PROVE) tests/crash/crash.py --failover

@@ -29,7 +29,7 @@ from cluster import BUILD, ROOT, Cluster, NeverHappened, on_signals_exit  # noqa
 OUT = os.path.join(BUILD, "diff")
 TIMEOUT_MS = 40000
 FENCE_XID = 0x70000000
-SILENCE_SECONDS = 10.0
+SILENCE_SECONDS = float(os.environ.get("SILENCE", "10"))
 SETTINGS = {
     "tickTime": 2000, "initLimit": 10, "syncLimit": 10,
     # containers and TTL nodes are only made here, not swept: sweeping takes its own time

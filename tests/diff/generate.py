@@ -235,6 +235,8 @@ class Generator:
         """A valid request cut short, lengthened, or with bytes changed. Its type stays."""
         r = self.r
         code, body, words = whole or self.plain()
+        while code == wire.RECONFIG:    # intended.NOT_SENT: spoiled-reconfig
+            code, body, words = self.plain()
         body = bytearray(body)
         x = r.random()
         if x < 0.4:

@@ -23,6 +23,8 @@ RULES = {
 
 NOT_SENT = {
     "bare-check": "A `check` outside a multi: the reference logs it, gives no reply and never starts again. Ours answers.",
+    "spoiled-reconfig": "A reconfig that cannot be decoded, sent to a follower, is never answered by the reference, nor is "
+                        "anything behind it on that connection. Ours answers -5.",
     "delete-container": "deleteContainer is internal; the reference lets any client delete any node with it. Ours refuses.",
 }
 
@@ -45,7 +47,14 @@ def delete_container(send):
     return None if there is not None and there[0] == 0 else "a plain node went by deleteContainer"
 
 
-PROBES = {"bare-check": bare_check, "delete-container": delete_container}
+def spoiled_reconfig(send):
+    answer = send(wire.RECONFIG, wire.text("") + b"\0\0")
+    if answer is None:
+        return "no answer to a reconfig cut short"
+    return None if answer[0] in (-5, -6) else f"error {answer[0]} for a reconfig cut short"
+
+
+PROBES = {"bare-check": bare_check, "delete-container": delete_container, "spoiled-reconfig": spoiled_reconfig}
 
 
 def explain(op, reference, ours):
