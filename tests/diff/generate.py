@@ -63,9 +63,16 @@ class Generator:
         self.total = total
         self.servers = servers
         self.count = 0
+        self.whole = False              # inside a multi: no null path, see intended.NOT_SENT
 
     # ---- parts ----
     def path(self, new=False):
+        path = self.any_path(new)
+        while path is None and self.whole:
+            path = self.any_path(new)
+        return path
+
+    def any_path(self, new):
         r = self.r
         x = r.random()
         if x < 0.04:
@@ -155,10 +162,12 @@ class Generator:
     def multi(self):
         r = self.r
         ops = []
+        self.whole = True
         for _ in range(r.choice((0, 1, 2, 2, 3, 3, 4, 6))):
             x = r.random()
             ops.append(self.create() if x < 0.5 else self.delete() if x < 0.65 else self.set_data() if x < 0.85
                        else self.check() if x < 0.99 else self.read())
+        self.whole = False
         return (wire.MULTI, wire.multi([(c, b) for c, b, _ in ops]), "multi[" + "; ".join(w for _, _, w in ops) + "]")
 
     def multi_read(self):
@@ -238,7 +247,7 @@ class Generator:
         while code == wire.RECONFIG:    # intended.NOT_SENT: spoiled-reconfig
             code, body, words = self.plain()
         body = bytearray(body)
-        x = r.random()
+        x = r.random() * (0.5 if code == wire.MULTI else 1)     # changed, it might hold a null path
         if x < 0.4:
             del body[r.randrange(len(body) + 1):]
             how = "cut"

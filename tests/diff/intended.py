@@ -25,6 +25,8 @@ NOT_SENT = {
     "bare-check": "A `check` outside a multi: the reference logs it, gives no reply and never starts again. Ours answers.",
     "spoiled-reconfig": "A reconfig that cannot be decoded, sent to a follower, is never answered by the reference, nor is "
                         "anything behind it on that connection. Ours answers -5.",
+    "multi-null-path": "A multi with a null path, sent to a follower, is never answered by the reference either. Ours "
+                       "answers -5.",
     "delete-container": "deleteContainer is internal; the reference lets any client delete any node with it. Ours refuses.",
 }
 
@@ -54,7 +56,15 @@ def spoiled_reconfig(send):
     return None if answer[0] in (-5, -6) else f"error {answer[0]} for a reconfig cut short"
 
 
-PROBES = {"bare-check": bare_check, "delete-container": delete_container, "spoiled-reconfig": spoiled_reconfig}
+def multi_null_path(send):
+    answer = send(wire.MULTI, wire.multi([(wire.DELETE, wire.text(None) + wire.int32(-1))]))
+    if answer is None:
+        return "no answer to a multi with a null path"
+    return None if answer[0] != -4 else "connection loss as an answer"
+
+
+PROBES = {"bare-check": bare_check, "delete-container": delete_container, "spoiled-reconfig": spoiled_reconfig,
+          "multi-null-path": multi_null_path}
 
 
 def explain(op, reference, ours):
