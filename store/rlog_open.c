@@ -192,6 +192,9 @@ static int load_one_manifest(struct opening *o, const struct rlog_file *f,
 	    (h->conf_bytes > RLOG_PAYLOAD_BYTES_MAX || h->payload_bytes > RLOG_PAYLOAD_BYTES_MAX))
 		rc = pk_err_set(err, PK_ECORRUPT, "lengths %u and %u: want at most %u",
 				h->conf_bytes, h->payload_bytes, RLOG_PAYLOAD_BYTES_MAX);
+	if (rc == 0 && (h->index > INT64_MAX - 1 || h->first_segment > INT64_MAX - 1))
+		rc = pk_err_set(err, PK_ECORRUPT, "index %" PRIu64 ", segment %" PRIu64, h->index,
+				h->first_segment);
 	uint64_t len = rc == 0 ? (uint64_t)h->conf_bytes + h->payload_bytes : 0;
 	if (rc == 0)
 		rc = window_read(&w, RLOG_HEAD_BYTES, len, &in, err);
@@ -278,14 +281,15 @@ static int sort_files(struct opening *o, struct pk_err *err)
 		const struct rlog_file *f = &o->files[i];
 		uint64_t number;
 		if (strncmp(f->name, "seg-", 4) == 0) {
-			if (!parse_number(f->name + 4, 16, 16, &number))
+			if (!parse_number(f->name + 4, 16, 16, &number) || number == 0 ||
+			    number > INT64_MAX - 1)
 				return pk_err_set(err, PK_ECORRUPT, "%s: not the name of a segment",
 						  f->name);
 			*RLOG_PUSH(o->segments, o->segment_count,
 				   o->segment_cap) = (struct rlog_segment){ .number = number,
 									    .bytes = f->bytes };
 		} else if (strncmp(f->name, "spare-", 6) == 0) {
-			if (!parse_number(f->name + 6, 10, 0, &number))
+			if (!parse_number(f->name + 6, 10, 0, &number) || number > INT64_MAX - 1)
 				return pk_err_set(err, PK_ECORRUPT, "%s: not the name of a spare",
 						  f->name);
 			if (number >= l->next_spare)

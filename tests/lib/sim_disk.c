@@ -72,8 +72,10 @@ static struct file *add(struct sim_disk *d, const char *name)
 
 static void buf_resize(struct pk_buf *b, uint64_t len)
 {
-	if (len > b->len)
-		memset(pk_buf_grow(b, (size_t)(len - b->len)), 0, (size_t)(len - b->len));
+	if (len > b->len) {
+		size_t more = (size_t)len - b->len;
+		memset(pk_buf_grow(b, more), 0, more);
+	}
 	b->len = (size_t)len;
 }
 
@@ -452,8 +454,13 @@ void sim_disk_crash(struct sim_disk *d, sim_disk_keep_f *keep, void *arg)
 		for (size_t s = 0; s < f->dirty.len; s++) {
 			size_t at = s * SIM_SECTOR_BYTES;
 			size_t n = f->now.len - at;
-			if (f->dirty.data[s] == 0)
+			if (f->dirty.data[s] == 0) { /* as it is: damage at rest stays */
+				if (at < len)
+					memcpy(after.data + at, f->now.data + at,
+					       len - at < SIM_SECTOR_BYTES ? (size_t)(len - at)
+									   : SIM_SECTOR_BYTES);
 				continue;
+			}
 			bool kept = keep != NULL ? keep(arg, f->name, s, unsynced)
 						 : keep_by_seed(d, mode, cut, unsynced);
 			unsynced++;

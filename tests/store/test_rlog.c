@@ -360,6 +360,48 @@ static void test_the_last_write_may_end_at_any_byte(void **state)
 	rig_free(&r);
 }
 
+static bool keep_none(void *arg, const char *name, uint64_t sector, uint64_t unsynced)
+{
+	(void)arg;
+	(void)name;
+	(void)sector;
+	(void)unsynced;
+	return false;
+}
+
+static void test_what_start_up_reports_outlives_a_power_cut(void **state)
+{
+	(void)state;
+	size_t unsynced = 0;
+
+	/* The process is killed after each operation; its successor reads what was not synced. */
+	for (uint64_t n = 1; n <= 40; n++) {
+		struct rig r = rig_new(30);
+		append(&r, 1, 3, 1, 700);
+		put_manifest(&r, 2, 1, 0, false);
+		append(&r, 4, 3, 1, 700);
+		put_manifest(&r, 50, 3, 0, true);
+		append(&r, 51, 2, 3, 700);
+		uint64_t end = sim_disk_ops(r.disk) + n;
+		while (sim_disk_ops(r.disk) < end && sim_disk_step(r.disk))
+			;
+		close_log(&r);
+		unsynced += sim_disk_unsynced(r.disk) > 0;
+		sim_disk_kill(r.disk);
+		open_log(&r);
+		uint64_t last = rlog_last_index(r.log), start = r.got.start_index;
+		uint64_t manifest = r.got.has_manifest ? r.got.manifest.index : 0;
+		close_log(&r);
+		sim_disk_crash(r.disk, keep_none, NULL);
+		open_log(&r);
+		assert_int_equal(rlog_last_index(r.log), last);
+		assert_int_equal(r.got.start_index, start);
+		assert_int_equal(r.got.has_manifest ? r.got.manifest.index : 0, manifest);
+		rig_free(&r);
+	}
+	assert_true(unsynced >= 5);
+}
+
 /* ---- damage -------------------------------------------------------------------------------------
  */
 
@@ -845,6 +887,7 @@ int main(void)
 		cmocka_unit_test(test_any_sectors_of_the_last_write_may_be_missing),
 		cmocka_unit_test(test_any_sectors_may_be_missing_in_a_recycled_segment),
 		cmocka_unit_test(test_the_last_write_may_end_at_any_byte),
+		cmocka_unit_test(test_what_start_up_reports_outlives_a_power_cut),
 		cmocka_unit_test(test_any_flipped_bit_in_sealed_data_is_damage),
 		cmocka_unit_test(test_the_last_write_is_protected_once_it_is_sealed),
 		cmocka_unit_test(test_damage_is_named_by_file_offset_and_finding),
