@@ -790,8 +790,9 @@ static int repair(struct opening *o, uint64_t secret, struct pk_err *err)
 		rlog_segment_name(name, s->number);
 		struct disk_op sync = { .kind = DISK_SYNC, .name = name };
 		rc = d->op_now(d->impl, &sync, err);
-		/* A disk of larger blocks than the one it was written on: begin a new segment. */
-		if (rc == 0 && l->offset % d->block_bytes != 0)
+		/* Behind a torn batch may lie data that nobody has looked at; and a disk of larger
+		 * blocks cannot go on where a smaller one stopped: begin a new segment. */
+		if (rc == 0 && (o->out->torn_tail || l->offset % d->block_bytes != 0))
 			rc = make_segment(l,
 					  &(struct rlog_segment_head){
 						  .key = l->meta.key,

@@ -24,3 +24,10 @@ crash: $(PROGRAMS)
 	@$(PROVE) tests/crash/crash.py
 failover: $(PROGRAMS)
 	@$(PROVE) tests/crash/crash.py --failover
+
+# Appends per second of the Raft log; DIR=/folder on the disk to measure.
+.PHONY: bench-rlog
+bench-rlog: $(O)/bench_rlog
+	@$(O)/bench_rlog $(DIR)
+$(O)/bench_rlog: tests/bench/bench_rlog.c $(call archives,store)
+	@echo "  LD   $@" && $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -I$(O)/inc/store -I. -o $@ $^ $(call libs,store)
