@@ -88,9 +88,24 @@ $(O)/tests/lib/%.o: tests/lib/%.c $(O)/inc/store/.made
 
 -include tests/extra.mk
 
+# ---- fuzzers: tests/fuzz/fuzz_X.c, one program each, by clang's libFuzzer ------------------------
+# Seeds in tests/fuzz/corpus/X; what a longer run finds beyond them stays in build/fuzz.
+FUZZ_SECONDS ?= 10
+FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(O)/tests/fuzz/%.o: tests/fuzz/%.c $(O)/inc/store/.made
+	@mkdir -p $(@D) && echo "  CC   $<" && $(CC) $(CPPFLAGS) $(CFLAGS) $(store_CFLAGS) $(net_CFLAGS) -I$(O)/inc/store -I. -MMD -MP -c -o $@ $<
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(call archives,store)
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(call libs,store)
+.PHONY: fuzz fuzz-programs
+fuzz-programs: $(FUZZERS)
+# F=fuzz_zk_frame runs one
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined O=build/fuzz fuzz-programs
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run-fuzz build/fuzz/tests/fuzz $(F)
+
 .PHONY: check
-# MOD=store runs one module's tests, T=test_kv one program.
-check: $(if $(T),$(filter %/$(T),$(TESTS)),$(if $(MOD),$($(MOD)_TESTS),$(TESTS))) $(PROGRAMS)
+# MOD=store runs one module's tests, T='test_kv test_tree' those programs.
+check: $(if $(T),$(filter $(addprefix %/,$(T)),$(TESTS)),$(if $(MOD),$($(MOD)_TESTS),$(TESTS))) $(PROGRAMS)
 	@O=$(O) tests/run-units $(filter $(O)/tests/%,$^)
 
 .PHONY: docs fmt fmt-check tidy clean help deps install
@@ -103,10 +118,12 @@ fmt-check:
 	@clang-format --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files as clang-format wants them"
 tidy: $(foreach m,$(MODULES),$(O)/inc/$(m)/.made)
 	@O=$(O) tests/tidy $(MODULES)
+print-%:
+	@echo $($*)
 clean:
 	@rm -rf build
 deps:
-	@image/deps 2>/dev/null || tests/lib/deps
+	@tests/lib/deps
 help:
 	@printf '%s\n' 'make               build into $(O)/' \
 	 'make deps          install what building and testing need (Debian packages)' \

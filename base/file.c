@@ -25,7 +25,7 @@ int pk_file_read(const char *path, size_t most, struct pk_buf *out, struct pk_er
 		if (n < 0)
 			rc = pk_err_sys(err, errno, "read %s", path);
 		else if (n > 0)
-			(void)pk_buf_grow(out, (size_t)n);
+			out->len += (size_t)n;
 		if (rc == 0 && out->len > most)
 			rc = pk_err_set(err, PK_ELIMIT, "%s: more than %zu bytes", path, most);
 	}

@@ -279,7 +279,7 @@ static void on_peer_up(void *owner, uint64_t peer_id, bool has_data, uint64_t me
 	} else if (members_hash != n->members_hash) {
 		LOG_ERROR("node.members",
 			  "peer=%" PRIu64 " note=\"its server lines differ from ours: a new "
-					  "cluster begins only among "
+			  "cluster begins only among "
 			  "servers with the same list\"",
 			  peer_id);
 	} else if (server_set_find(&n->cfg->servers, (int64_t)peer_id) != NULL &&

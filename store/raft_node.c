@@ -77,7 +77,7 @@ struct raft_node {
 	struct pk_buf members; /* encoded */
 	uint64_t reported;     /* applied or skipped */
 	size_t inflight;
-	uint64_t announced; /* the commit index that followers were last told of */
+	uint64_t announced;             /* the commit index that followers were last told of */
 	struct proposal_list proposals; /* all, in order of submission */
 	struct change change;
 	struct install install;

@@ -1,5 +1,6 @@
 /*
- * tests/lib/test.h - cmocka with the headers it wants before it. Every unit test includes this first.
+ * tests/lib/test.h - cmocka with the headers it wants before it. Every unit test includes this
+ * first.
  */
 #ifndef PK_TESTS_TEST_H
 #define PK_TESTS_TEST_H
