@@ -456,3 +456,13 @@ struct conn *client_conn(const struct client *c)
 {
 	return c->conn;
 }
+
+bool client_paused(const struct client *c)
+{
+	return c->paused;
+}
+
+size_t client_queued_bytes(const struct client *c)
+{
+	return net_stream_queued_bytes(c->stream);
+}

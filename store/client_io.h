@@ -67,6 +67,8 @@ void clients_free(struct clients *cs);
 
 /* "127.0.0.1:4711" of one; borrows. */
 const char *client_address(const struct client *c);
-struct conn *client_conn(const struct client *c); /* NULL before it is open */
+struct conn *client_conn(const struct client *c);   /* NULL before it is open */
+bool client_paused(const struct client *c);         /* it is not read from */
+size_t client_queued_bytes(const struct client *c); /* not yet taken by its reader */
 
 #endif

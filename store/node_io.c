@@ -219,6 +219,12 @@ static void owner_fatal(void *owner, const struct pk_err *err)
 	_exit(err->code == PK_ECORRUPT ? NODE_EXIT_DAMAGE : NODE_EXIT_FATAL);
 }
 
+static int64_t owner_clock_us(void *owner)
+{
+	pk_ignore(owner, "the kernel is asked");
+	return net_now_fresh_us();
+}
+
 static void owner_note(void *owner, int level, const char *event, const char *text)
 {
 	pk_ignore(owner, "only told");
@@ -481,6 +487,7 @@ static int start_server(struct node *n, struct pk_err *err)
 		.members = owner_members,
 		.role = owner_role,
 		.fatal = owner_fatal,
+		.clock_us = owner_clock_us,
 		.note = owner_note,
 	};
 

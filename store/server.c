@@ -234,6 +234,12 @@ static bool propose_pack(struct server *s, struct txn_pack *pack)
 		return false; /* not the leader any more, or too many under way: the next turn tells
 			       */
 	s->stats.entries++;
+	int64_t bytes = (int64_t)txn_pack_bytes(pack);
+	s->stats.proposal_last = bytes;
+	if (s->stats.proposal_min < 0 || bytes < s->stats.proposal_min)
+		s->stats.proposal_min = bytes;
+	if (bytes > s->stats.proposal_max)
+		s->stats.proposal_max = bytes;
 	return true;
 }
 
@@ -423,6 +429,7 @@ void server_refuse_writes(struct server *s, bool refuse)
 static void leader_begin(struct server *s)
 {
 	s->established = true;
+	s->stats.leading_since_ms = s->now_ms;
 	PK_ASSERT(s->clock == NULL);
 	s->clock = session_clock_new(s->cfg.tick_ms);
 	s->container_at_ms = s->now_ms + s->cfg.container_check_ms;
@@ -438,6 +445,7 @@ static void clock_fill(void *arg, const struct tree_session *session)
 static void leader_end(struct server *s)
 {
 	s->leading = s->epoch_proposed = s->established = false;
+	s->stats.leading_since_ms = 0;
 	session_clock_free(s->clock);
 	s->clock = NULL;
 }
@@ -502,6 +510,19 @@ static void check_mark(struct server *s, const struct txn_op *op)
 	s->mark.extra = m->extra;
 }
 
+static void digest_log(struct server *s)
+{
+	const struct tree_meta *m = tree_meta(s->tree);
+	size_t last = (s->digest_count + SERVER_DIGESTS - 1) % SERVER_DIGESTS;
+
+	if (m->zxid % SERVER_DIGEST_EVERY != 0 || (uint32_t)m->zxid == 0 || /* a new epoch */
+	    (s->digest_count > 0 && s->digests[last].zxid == m->zxid))
+		return;
+	s->digests[s->digest_count++ % SERVER_DIGESTS] = (struct server_digest){
+		.zxid = m->zxid, .digest = m->digest
+	};
+}
+
 static void apply_op(struct server *s, const struct txn_header *header, const struct txn_op *op,
 		     const struct txn_id *ids)
 {
@@ -510,6 +531,7 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 
 	tree_apply(s->tree, op, ids, r);
 	s->stats.ops_applied++;
+	digest_log(s);
 	for (size_t i = 0; i < r->event_count; i++) {
 		pk_buf_clear(&s->event_frame); /* encoded by the first who is told */
 		watch_fire(s->watches, r->events[i].type, r->events[i].path, conn_tell, s);
@@ -795,6 +817,11 @@ void server_now(struct server *s, int64_t now_ms, int64_t wall_ms)
 	s->wall_ms = wall_ms;
 }
 
+int64_t server_clock_us(struct server *s)
+{
+	return s->out.clock_us != NULL ? s->out.clock_us(s->out.owner) : s->now_ms * 1000;
+}
+
 static void report_touched(struct server *s)
 {
 	if (s->clock != NULL) {
@@ -881,7 +908,7 @@ void server_tick(struct server *s)
 	for (c = TAILQ_FIRST(&s->conns); c != NULL;
 	     c = next) { /* oldest first: the first younger one ends it */
 		next = TAILQ_NEXT(c, link);
-		if (s->now_ms - c->since_ms <= CONNECT_WAIT_MS)
+		if (s->now_ms - c->since_ms <= SERVER_CONNECT_WAIT_MS)
 			break;
 		if (c->state == CONN_NEW)
 			conn_close(c, false, "no connect request");
@@ -917,6 +944,9 @@ int server_open(struct server **out, const struct server_config *cfg,
 		return rc;
 	}
 	s->durable = *tree_meta(s->tree);
+	s->metrics = store_metrics_new();
+	s->stats.started_ms = now_ms;
+	server_stats_reset(s);
 	s->watches = watch_table_new(cfg->watches_max);
 	s->outbox = txn_pack_new();
 	/* server id, then 40 bits of time, then a counter: as ZooKeeper lays them out
@@ -950,6 +980,7 @@ void server_close(struct server *s)
 	free(s->pending);
 	free(s->touched);
 	watch_table_free(s->watches);
+	pk_metrics_free(s->metrics);
 	if (s->tree != NULL)
 		tree_close(s->tree);
 	tree_result_release(&s->result);
@@ -1004,6 +1035,8 @@ void server_stats_reset(struct server *s)
 	s->stats.latency_min_us = s->stats.latency_max_us = 0;
 	s->stats.latency_sum_us = s->stats.latency_count = 0;
 	s->stats.packets_received = s->stats.packets_sent = 0;
+	s->stats.proposal_last = s->stats.proposal_min = s->stats.proposal_max = -1;
+	s->stats.reply_last = s->stats.reply_min = s->stats.reply_max = -1;
 }
 
 struct tree *server_tree(struct server *s)
@@ -1024,6 +1057,19 @@ struct session_clock *server_session_clock(struct server *s)
 struct raft_node *server_raft(struct server *s)
 {
 	return s->raft;
+}
+
+struct pk_metrics *server_metrics(struct server *s)
+{
+	return s->metrics;
+}
+
+void server_digest_each(struct server *s, server_digest_f *each, void *arg)
+{
+	size_t first = s->digest_count > SERVER_DIGESTS ? s->digest_count - SERVER_DIGESTS : 0;
+
+	for (size_t i = first; i < s->digest_count; i++)
+		each(arg, &s->digests[i % SERVER_DIGESTS]);
 }
 
 void server_check(struct server *s)

@@ -29,8 +29,10 @@ struct conn;
 #define CONN_QUEUE_MAX       1000 /* requests waiting on one connection: reading from it pauses */
 #define CONN_QUEUE_BYTES_MAX (4u << 20) /* bytes waiting on one connection: the same */
 #define CONN_OUT_BYTES_MAX                                                                         \
-	(2u << 20)                  /* bytes not yet taken by a slow reader: its requests wait     \
-				     */
+	(2u << 20) /* bytes not yet taken by a slow reader: its requests wait                      \
+		    */
+/* A connection says what it wants within this, or goes. */
+#define SERVER_CONNECT_WAIT_MS   10000
 #define CONN_IDS_MAX             32 /* identities of one connection: more are refused, AuthFailed */
 #define SERVER_ENTRY_BYTES       (1u << 20)  /* an entry is closed when it grows past this */
 #define SERVER_BACKLOG_BYTES_MAX (64u << 20) /* operations waiting for the log: reading pauses */
@@ -102,6 +104,9 @@ struct server_owner {
 		     bool serving);
 	/* Give up: log err and exit with a status that makes the supervisor start us again. */
 	void (*fatal)(void *owner, const struct pk_err *err);
+	/* Microseconds, read now, for latencies only: they decide nothing. NULL: those of
+	 * server_now. */
+	int64_t (*clock_us)(void *owner);
 	/* Something worth a log line happened; `event` dotted, `text` key=value. Level as
 	 * base/log.h's. */
 	void (*note)(void *owner, int level, const char *event, const char *text);
@@ -198,7 +203,11 @@ struct server_stats {
 	uint64_t sessions_expired, bad_frames, auth_failures, connections_lost_leader;
 	int64_t latency_min_us, latency_max_us; /* request latency since reset */
 	uint64_t latency_sum_us, latency_count;
-	bool serving; /* a leader is known and its first entry is applied */
+	/* Bytes of log entries proposed and of replies sent, since reset; -1: none yet. */
+	int64_t proposal_last, proposal_min, proposal_max;
+	int64_t reply_last, reply_min, reply_max;
+	int64_t started_ms, leading_since_ms; /* monotonic; 0: not leading */
+	bool serving;                         /* a leader is known and its first entry is applied */
 	bool write_refused;
 	enum raft_node_role role;
 	uint64_t leader_id, term;
@@ -209,6 +218,14 @@ struct tree *server_tree(struct server *s);
 struct watch_table *server_watches(struct server *s);
 struct session_clock *server_session_clock(struct server *s); /* NULL on a follower */
 struct raft_node *server_raft(struct server *s);
+struct pk_metrics *server_metrics(struct server *s); /* rows of store/metrics.h; borrowed */
+/* The tree's digest at zxids that are multiples of 128, the newest 1024, oldest first (as
+ * ZooKeeper's DataTree.getDigestLog). */
+struct server_digest {
+	uint64_t zxid, digest;
+};
+typedef void server_digest_f(void *arg, const struct server_digest *d);
+void server_digest_each(struct server *s, server_digest_f *each, void *arg);
 bool server_serving(const struct server *s);
 
 struct conn_stats {
@@ -216,9 +233,10 @@ struct conn_stats {
 	int32_t timeout_ms;
 	uint64_t queued, received, sent;
 	int64_t established_wall_ms, last_response_ms;
-	int32_t last_xid;
-	uint64_t last_zxid;
-	int32_t last_op;
+	int64_t heard_ms;   /* its last frame, or its begin */
+	int32_t last_xid;   /* -1: nothing answered yet */
+	uint64_t last_zxid; /* UINT64_MAX: likewise */
+	int32_t last_op;    /* 0: likewise */
 	int64_t last_latency_us, min_latency_us, max_latency_us;
 	uint64_t sum_latency_us, count_latency;
 	const char *ip;

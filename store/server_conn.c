@@ -44,8 +44,10 @@ static struct pk_buf *reply_begin(struct conn *c)
 static void count_latency(struct conn *c, const struct req *q)
 {
 	struct server *s = c->server;
-	int64_t us = (s->now_ms - q->at_ms) * 1000;
+	int64_t us = server_clock_us(s) - q->at_us;
 
+	if (us < 0) /* a test's clock */
+		us = 0;
 	if (s->stats.latency_count == 0 || us < s->stats.latency_min_us)
 		s->stats.latency_min_us = us;
 	if (us > s->stats.latency_max_us)
@@ -61,12 +63,25 @@ static void count_latency(struct conn *c, const struct req *q)
 	c->stats.last_latency_us = us;
 	c->stats.last_response_ms = s->now_ms;
 	c->stats.last_op = q->op;
-	c->stats.last_xid = q->xid;
+	if (q->xid >= 0) /* not a ping, nor the setting of watches */
+		c->stats.last_xid = q->xid;
+}
+
+static void count_reply(struct server *s, size_t frame_bytes)
+{
+	int64_t bytes = (int64_t)frame_bytes - 4;
+
+	s->stats.reply_last = bytes;
+	if (s->stats.reply_min < 0 || bytes < s->stats.reply_min)
+		s->stats.reply_min = bytes;
+	if (bytes > s->stats.reply_max)
+		s->stats.reply_max = bytes;
 }
 
 static void reply_end(struct conn *c, const struct req *q, uint64_t zxid, int32_t err)
 {
-	struct pk_buf *f = &c->server->frame;
+	struct server *s = c->server;
+	struct pk_buf *f = &s->frame;
 
 	pk_put_be32(f->data, (uint32_t)(f->len - 4));
 	pk_put_be32(f->data + 4, (uint32_t)q->xid);
@@ -74,6 +89,7 @@ static void reply_end(struct conn *c, const struct req *q, uint64_t zxid, int32_
 	pk_put_be32(f->data + 16, (uint32_t)err);
 	c->stats.last_zxid = zxid;
 	count_latency(c, q);
+	count_reply(s, f->len);
 	conn_send(c, pk_buf_bytes(f));
 }
 
@@ -442,7 +458,7 @@ static void request(struct conn *c, struct pk_bytes frame)
 		conn_close(c, true, "a request shorter than its header");
 		return;
 	}
-	struct req q = { .xid = h.xid, .op = h.type, .at_ms = s->now_ms };
+	struct req q = { .xid = h.xid, .op = h.type, .at_us = server_clock_us(s) };
 	struct pk_bytes body = in.in;
 	touch(c);
 	if (h.type == ZK_OP_AUTH) {
@@ -566,6 +582,7 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 	pk_put_le32(body, (uint32_t)c->timeout_ms);
 	memcpy(body + 4, c->password, sizeof(c->password));
 	c->state = CONN_JOINING;
+	c->joining_us = server_clock_us(s);
 	server_submit(s, &op, NULL, 0, c);
 	conn_flow(c);
 }
@@ -606,6 +623,9 @@ static void joined(struct conn *c, const struct tree_result *r)
 	HASH_ADD(hh, s->by_session, session_id, sizeof(c->session_id), c);
 	c->stats.session_id = c->session_id;
 	c->stats.timeout_ms = c->timeout_ms;
+	/* ZooKeeper counts the making of a session as an operation of it. */
+	c->stats.last_zxid = r->zxid;
+	count_latency(c, &(struct req){ .op = ZK_OP_CREATE_SESSION, .at_us = c->joining_us });
 	connect_reply(c, true);
 	touch(c);
 	conn_flow(c);
@@ -672,7 +692,10 @@ struct conn *server_conn_new(struct server *s, void *io, const struct conn_info 
 	c->io = io;
 	c->since_ms = s->now_ms;
 	c->secure = info->secure;
-	c->stats.established_wall_ms = s->wall_ms;
+	c->stats = (struct conn_stats){ .established_wall_ms = s->wall_ms,
+					.heard_ms = s->now_ms,
+					.last_xid = -1,
+					.last_zxid = UINT64_MAX };
 	size_t len = strlen(info->ip);
 	PK_ASSERT(len < sizeof(c->ip));
 	memcpy(c->ip, info->ip, len + 1);
@@ -696,6 +719,7 @@ void server_conn_frame(struct conn *c, struct pk_bytes body)
 	if (c->state == CONN_CLOSED || s->dead)
 		return;
 	c->stats.received++;
+	c->stats.heard_ms = s->now_ms;
 	s->stats.packets_received++;
 	if (c->state == CONN_NEW) {
 		connect_request(c, body);
@@ -761,11 +785,14 @@ void server_conn_each(struct server *s, conn_each_f *each, void *arg)
 
 void conn_stats_reset(struct conn *c)
 {
-	int64_t since = c->stats.established_wall_ms;
+	const struct conn_stats was = c->stats;
 
-	c->stats = (struct conn_stats){ .session_id = c->session_id,
-					.timeout_ms = c->timeout_ms,
-					.established_wall_ms = since };
+	c->stats = (struct conn_stats){ .session_id = was.session_id,
+					.timeout_ms = was.timeout_ms,
+					.established_wall_ms = was.established_wall_ms,
+					.heard_ms = was.heard_ms,
+					.last_xid = -1,
+					.last_zxid = UINT64_MAX };
 }
 
 uint64_t conn_session_id(const struct conn *c)

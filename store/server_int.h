@@ -9,13 +9,15 @@
 #include <uthash.h>
 
 #include "base/mem.h"
+#include "store/metrics.h"
 #include "store/server.h"
 #include "store/session.h"
 
 #define SERVER_MAGIC 0x53525652u
 #define CONN_MAGIC   0x434f4e4eu
 
-#define CONNECT_WAIT_MS 10000 /* a connection says what it wants within this, or goes */
+#define SERVER_DIGESTS      1024
+#define SERVER_DIGEST_EVERY 128 /* zxids */
 
 enum conn_state {
 	CONN_NEW,     /* nothing heard yet */
@@ -37,7 +39,7 @@ struct req {
 	uint64_t seq;
 	uint8_t *body; /* owned; NULL for a write */
 	uint32_t len;
-	int64_t at_ms;
+	int64_t at_us; /* when it came */
 };
 
 struct conn {
@@ -67,7 +69,7 @@ struct conn {
 	size_t ring_bytes;
 	uint64_t last_write_seq; /* of its newest write, for sharing a sync */
 	struct pk_buf held;      /* frames that came while joining or blocked: le32 length + body */
-	int64_t since_ms;
+	int64_t since_ms, joining_us;
 	struct conn_stats stats;
 };
 
@@ -152,10 +154,14 @@ struct server {
 	struct pk_buf frame;       /* scratch for one reply */
 	struct pk_buf event_frame; /* the notification being told */
 	struct server_stats stats;
-	bool dead; /* fatal was called */
+	struct pk_metrics *metrics;
+	struct server_digest digests[SERVER_DIGESTS]; /* ring */
+	size_t digest_count;                          /* ever */
+	bool dead;                                    /* fatal was called */
 };
 
 /* server.c */
+int64_t server_clock_us(struct server *s);
 void server_fatal(struct server *s, const struct pk_err *err);
 void server_note(struct server *s, int level, const char *event, const char *fmt, ...)
 	PK_PRINTF(4, 5);

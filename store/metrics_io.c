@@ -1,0 +1,153 @@
+#include "store/metrics_io.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "store/commands_int.h"
+#include "store/metrics.h"
+
+static double open_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	double count = -3; /* ".", ".." and this one */
+
+	if (d == NULL)
+		return -1;
+	while (readdir(d) != NULL)
+		count++;
+	pk_ignore(closedir(d), "only read");
+	return count;
+}
+
+static double resident_bytes(void)
+{
+	unsigned long long size = 0, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%llu %llu", &size, &resident) != 2)
+		resident = 0;
+	pk_ignore(fclose(f), "only read");
+	return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* Of the leader alone: other servers do not show these. */
+static void gather_leader(struct commands *c, struct pk_metrics *m, const struct server_stats *s)
+{
+	static const enum store_metric mine[] = {
+		M_LEARNERS,          M_SYNCED_FOLLOWERS,  M_SYNCED_NON_VOTING_FOLLOWERS,
+		M_PENDING_SYNCS,     M_LEADER_UPTIME,     M_LAST_PROPOSAL_SIZE,
+		M_MAX_PROPOSAL_SIZE, M_MIN_PROPOSAL_SIZE, M_SYNCED_OBSERVERS,
+	};
+	struct raft_node *raft = server_raft(c->cfg.server);
+	struct raft_member members[RAFT_NODE_MEMBERS_MAX];
+	double learners = 0, followers = 0, spares = 0, observers = 0;
+
+	if (!c->cfg.cfg->distributed || s->role != RAFT_NODE_LEADER) {
+		for (size_t i = 0; i < PK_COUNT(mine); i++)
+			pk_gauge_hide(m, mine[i]);
+		return;
+	}
+	size_t count = raft_node_members(raft, members, PK_COUNT(members));
+	for (size_t i = 0; i < count; i++) {
+		uint64_t match = 0;
+		bool recent = false;
+
+		if (members[i].id == c->cfg.id)
+			continue;
+		learners += peers_connected(c->cfg.peers, members[i].id);
+		if (!raft_node_progress(raft, members[i].id, &match, &recent) || !recent)
+			continue;
+		if (members[i].role == RAFT_NODE_VOTER)
+			followers++;
+		else if (members[i].role == RAFT_NODE_STANDBY)
+			observers++;
+		else
+			spares++;
+	}
+	pk_gauge_set(m, M_LEARNERS, learners);
+	pk_gauge_set(m, M_SYNCED_FOLLOWERS, followers);
+	pk_gauge_set(m, M_SYNCED_NON_VOTING_FOLLOWERS, spares);
+	pk_gauge_set(m, M_SYNCED_OBSERVERS, observers);
+	pk_gauge_set(m, M_PENDING_SYNCS, 0);
+	pk_gauge_set(m, M_LEADER_UPTIME,
+		     s->leading_since_ms > 0
+			     ? (double)(net_now_ms(c->cfg.loop) - s->leading_since_ms)
+			     : 0);
+	pk_gauge_set(m, M_LAST_PROPOSAL_SIZE, (double)s->proposal_last);
+	pk_gauge_set(m, M_MAX_PROPOSAL_SIZE, (double)s->proposal_max);
+	pk_gauge_set(m, M_MIN_PROPOSAL_SIZE, (double)s->proposal_min);
+}
+
+static void gather_group(struct commands *c, struct pk_metrics *m, const struct server_stats *s)
+{
+	struct raft_node *raft = server_raft(c->cfg.server);
+	struct raft_member members[RAFT_NODE_MEMBERS_MAX];
+	size_t voters = 0, count = raft_node_members(raft, members, PK_COUNT(members));
+
+	for (size_t i = 0; i < count; i++)
+		voters += members[i].role == RAFT_NODE_VOTER;
+	if (c->cfg.cfg->distributed)
+		pk_gauge_set(m, M_QUORUM_SIZE, (double)voters);
+	pk_gauge_clear_keys(m, M_PADDOCK_PEER_QUEUE_BYTES);
+	for (size_t i = 0; i < count; i++) {
+		char id[24];
+
+		if (members[i].id == c->cfg.id)
+			continue;
+		snprintf(id, sizeof(id), "%" PRIu64, members[i].id);
+		pk_gauge_set_key(m, M_PADDOCK_PEER_QUEUE_BYTES, pk_bytes_str(id),
+				 (double)peers_queued_bytes(c->cfg.peers, members[i].id));
+	}
+	pk_gauge_set(m, M_PADDOCK_TERM, (double)s->term);
+	pk_gauge_set(m, M_PADDOCK_COMMIT_INDEX, (double)raft_node_commit_index(raft));
+	gather_leader(c, m, s);
+}
+
+void metrics_gather(struct commands *c)
+{
+	struct pk_metrics *m = server_metrics(c->cfg.server);
+	const struct disk *disk = disk_io_disk(c->cfg.disk);
+	struct command_figures f;
+	struct clients_stats clients;
+	struct rlimit files = { 0 };
+	const struct server_stats *s = &f.server;
+
+	command_figures(c, &f);
+	clients_stats(c->cfg.clients, &clients);
+	pk_gauge_set(m, M_AVG_LATENCY, f.latency_avg_ms);
+	pk_gauge_set(m, M_MAX_LATENCY, (double)f.latency_max_ms);
+	pk_gauge_set(m, M_MIN_LATENCY, (double)f.latency_min_ms);
+	pk_gauge_set(m, M_PACKETS_RECEIVED, (double)f.received);
+	pk_gauge_set(m, M_PACKETS_SENT, (double)f.sent);
+	pk_gauge_set(m, M_NUM_ALIVE_CONNECTIONS, (double)f.connections);
+	pk_gauge_set(m, M_OUTSTANDING_REQUESTS, (double)s->outstanding);
+	pk_gauge_set(m, M_UPTIME, (double)f.uptime_ms);
+	pk_gauge_set(m, M_ZNODE_COUNT, (double)f.node_count);
+	pk_gauge_set(m, M_WATCH_COUNT, (double)s->watches);
+	pk_gauge_set(m, M_EPHEMERALS_COUNT, (double)f.tree->ephemerals);
+	pk_gauge_set(m, M_APPROXIMATE_DATA_SIZE, (double)f.tree->data_bytes);
+	pk_gauge_set(m, M_GLOBAL_SESSIONS, (double)f.tree->sessions);
+	pk_gauge_set(m, M_LOCAL_SESSIONS, 0);
+	pk_gauge_set(m, M_OPEN_FILE_DESCRIPTOR_COUNT, open_files());
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+		pk_gauge_set(m, M_MAX_FILE_DESCRIPTOR_COUNT, (double)files.rlim_cur);
+	pk_gauge_set(m, M_CONNECTION_DROP_PROBABILITY, 0);
+	pk_gauge_set(m, M_LAST_CLIENT_RESPONSE_SIZE, (double)s->reply_last);
+	pk_gauge_set(m, M_MAX_CLIENT_RESPONSE_SIZE, (double)s->reply_max);
+	pk_gauge_set(m, M_MIN_CLIENT_RESPONSE_SIZE, (double)s->reply_min);
+	pk_gauge_set(m, M_OUTSTANDING_TLS_HANDSHAKE, 0);
+	pk_gauge_set(m, M_AUTH_FAILED_COUNT, (double)s->auth_failures);
+	pk_gauge_set(m, M_NON_MTLS_REMOTE_CONN_COUNT, 0);
+	pk_gauge_set(m, M_NON_MTLS_LOCAL_CONN_COUNT, 0);
+
+	pk_gauge_set(m, M_PADDOCK_DISK_FREE_BYTES, (double)disk->free_bytes(disk->impl));
+	pk_gauge_set(m, M_PADDOCK_LOG_BYTES, (double)rlog_bytes(c->cfg.log));
+	pk_gauge_set(m, M_PADDOCK_APPLIED_INDEX, (double)f.tree->index);
+	pk_gauge_set(m, M_PADDOCK_RESIDENT_BYTES, resident_bytes());
+	gather_group(c, m, s);
+}

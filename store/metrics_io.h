@@ -1,0 +1,14 @@
+/*
+ * store/metrics_io.h - gather what is known elsewhere into the registry, before it is shown.
+ *
+ * Counters and summaries are updated where things happen; gauges are set here, from the figures of
+ * the server, its tree, log, disk, peers and process.
+ */
+#ifndef PK_STORE_METRICS_IO_H
+#define PK_STORE_METRICS_IO_H
+
+struct commands;
+
+void metrics_gather(struct commands *c);
+
+#endif
