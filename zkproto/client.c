@@ -148,7 +148,7 @@ void zkc_free(struct zkc *c)
 		explicit_bzero(c->auths[i].data.data, c->auths[i].data.len);
 		pk_buf_release(&c->auths[i].data);
 	}
-	watches_release(&c->watches);
+	zkc_watches_release(&c->watches);
 	zk_frame_release(&c->in);
 	pk_buf_release(&c->out);
 	pk_buf_release(&c->sending);
@@ -264,7 +264,7 @@ static void tell(struct zkc *c, int32_t type, struct pk_bytes server_path)
 
 	if (server_path.len > 0)
 		event.path = zkc_strip(c, server_path);
-	while (watches_fire_next(&c->watches, &watch))
+	while (zkc_watches_fire_next(&c->watches, &watch))
 		watch.call(watch.owner, &event);
 }
 
@@ -316,7 +316,7 @@ static bool removal_apply(struct zkc *c, struct request *q)
 
 		if (!kind_in_type(kind, q->watcher_type))
 			continue;
-		if (watches_remove(&c->watches, kind, pk_bytes_str(q->path), removal_watch(q)))
+		if (zkc_watches_remove(&c->watches, kind, pk_bytes_str(q->path), removal_watch(q)))
 			found = true;
 		tell(c, removal_event(kind), pk_bytes_str(q->path));
 	}
@@ -334,10 +334,10 @@ static bool removal_is_local(struct zkc *c, const struct request *q)
 		enum watch_kind kind = (enum watch_kind)i;
 
 		if (kind_in_type(kind, q->watcher_type)) {
-			found |= watches_has(&c->watches, kind, path, removal_watch(q));
-			others |= watches_others(&c->watches, kind, path, removal_watch(q));
+			found |= zkc_watches_has(&c->watches, kind, path, removal_watch(q));
+			others |= zkc_watches_others(&c->watches, kind, path, removal_watch(q));
 		} else if (kind == WATCH_PERSISTENT || kind == WATCH_RECURSIVE) {
-			others |= watches_has(&c->watches, kind, path, NULL);
+			others |= zkc_watches_has(&c->watches, kind, path, NULL);
 		}
 	}
 	return !found || others;
@@ -356,10 +356,10 @@ static void watch_apply(struct zkc *c, struct request *q, int32_t err)
 	if (q->watch.call == NULL) /* its owner was forgotten */
 		return;
 	if (err == ZK_OK)
-		watches_add(&c->watches, q->kind == WATCH_EXIST ? WATCH_DATA : q->kind, path,
-			    q->watch);
+		zkc_watches_add(&c->watches, q->kind == WATCH_EXIST ? WATCH_DATA : q->kind, path,
+				q->watch);
 	else if (err == ZK_ENONODE && q->kind == WATCH_EXIST)
-		watches_add(&c->watches, WATCH_EXIST, path, q->watch);
+		zkc_watches_add(&c->watches, WATCH_EXIST, path, q->watch);
 }
 
 /* ---- the connection ---- */
@@ -429,7 +429,7 @@ static void finish(struct zkc *c, enum zkc_state state, const char *reason)
 		if (done != NULL)
 			done(c->auths[i].owner, &r);
 	}
-	watches_drain(&c->watches);
+	zkc_watches_drain(&c->watches);
 	tell(c, ZK_EVENT_NONE, PK_BYTES_NONE);
 	if (c->cfg.on_state != NULL)
 		c->cfg.on_state(c->cfg.owner, state);
@@ -551,8 +551,8 @@ static void connection_up(struct zkc *c)
 	c->attempts = 0;
 	c->connects++;
 	send_auths(c);
-	watches_encode(&c->watches, c->watch_zxid, ZKC_SET_WATCHES_BYTES_MAX, &c->out,
-		       &c->set_watches_awaited);
+	zkc_watches_encode(&c->watches, c->watch_zxid, ZKC_SET_WATCHES_BYTES_MAX, &c->out,
+			   &c->set_watches_awaited);
 	c->sent_ms = c->now_ms;
 	c->probe_wait_ms = ZKC_PROBE_MIN_MS;
 	c->probe_at_ms = read_only ? c->now_ms + c->probe_wait_ms : INT64_MAX;
@@ -665,7 +665,7 @@ static void on_event(struct zkc *c, struct zk_rd *r)
 	}
 	if (event.path.len == 0 || event.path.data[0] != '/')
 		return; /* about the state, which we know ourselves */
-	watches_event(&c->watches, event.type, event.path);
+	zkc_watches_event(&c->watches, event.type, event.path);
 	tell(c, event.type, event.path);
 }
 
@@ -1071,7 +1071,7 @@ void zkc_forget(struct zkc *c, const void *owner)
 	for (uint32_t i = 0; i < c->auth_count; i++)
 		if (c->auths[i].owner == owner)
 			c->auths[i].done = NULL;
-	watches_forget(&c->watches, owner);
+	zkc_watches_forget(&c->watches, owner);
 }
 
 static void list_silence(struct request_list *list)
@@ -1092,7 +1092,7 @@ void zkc_silence(struct zkc *c)
 	list_silence(&c->failed);
 	for (uint32_t i = 0; i < c->auth_count; i++)
 		c->auths[i].done = NULL;
-	watches_release(&c->watches);
+	zkc_watches_release(&c->watches);
 	c->cfg.on_state = NULL;
 }
 
@@ -1127,5 +1127,5 @@ void zkc_check(const struct zkc *c)
 		PK_ASSERT(c->conn_state == CONN_NONE && c->waiting_count == 0 &&
 			  c->watches.count == 0);
 	PK_ASSERT(c->out.len == 0 || c->conn_state >= CONN_HANDSHAKE); /* Z7 */
-	watches_check(&c->watches);
+	zkc_watches_check(&c->watches);
 }

@@ -34,29 +34,29 @@ struct watches {
 	struct firing *firing; /* uthash by callback and owner, each once, in the order found */
 };
 
-void watches_release(struct watches *w);
+void zkc_watches_release(struct watches *w);
 /* The same callback and owner on the same path and kind count once. */
-void watches_add(struct watches *w, enum watch_kind kind, struct pk_bytes path,
-		 struct zkc_watch watch);
-bool watches_has(const struct watches *w, enum watch_kind kind, struct pk_bytes path,
-		 const struct zkc_watch *watch);
+void zkc_watches_add(struct watches *w, enum watch_kind kind, struct pk_bytes path,
+		     struct zkc_watch watch);
+bool zkc_watches_has(const struct watches *w, enum watch_kind kind, struct pk_bytes path,
+		     const struct zkc_watch *watch);
 /* Of path and kind: this one, or all for NULL; they wait in `firing`. False: none was there. */
-bool watches_remove(struct watches *w, enum watch_kind kind, struct pk_bytes path,
-		    const struct zkc_watch *watch);
+bool zkc_watches_remove(struct watches *w, enum watch_kind kind, struct pk_bytes path,
+			const struct zkc_watch *watch);
 /* Would any other be left on this path and kind if `watch` (NULL: all) went? */
-bool watches_others(const struct watches *w, enum watch_kind kind, struct pk_bytes path,
-		    const struct zkc_watch *watch);
+bool zkc_watches_others(const struct watches *w, enum watch_kind kind, struct pk_bytes path,
+			const struct zkc_watch *watch);
 /* Put everyone who should hear this event into `firing`, one-shot watches are used up. */
-void watches_event(struct watches *w, int32_t type, struct pk_bytes path);
+void zkc_watches_event(struct watches *w, int32_t type, struct pk_bytes path);
 /* Everyone goes into `firing`; the tables are empty then. */
-void watches_drain(struct watches *w);
+void zkc_watches_drain(struct watches *w);
 /* The next in `firing` to tell; false behind the last. */
-bool watches_fire_next(struct watches *w, struct zkc_watch *out);
-void watches_forget(struct watches *w, const void *owner);
+bool zkc_watches_fire_next(struct watches *w, struct zkc_watch *out);
+void zkc_watches_forget(struct watches *w, const void *owner);
 /* Frames of setWatches2 that set all of them again, each with about bytes_max of paths. */
-void watches_encode(const struct watches *w, int64_t zxid, size_t bytes_max, struct pk_buf *out,
-		    uint32_t *frames);
-void watches_check(const struct watches *w);
+void zkc_watches_encode(const struct watches *w, int64_t zxid, size_t bytes_max, struct pk_buf *out,
+			uint32_t *frames);
+void zkc_watches_check(const struct watches *w);
 
 /* ---- requests ---- */
 

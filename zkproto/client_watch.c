@@ -38,8 +38,8 @@ static bool same(const struct zkc_watch *a, const struct zkc_watch *b)
 	return a->call == b->call && a->owner == b->owner;
 }
 
-bool watches_has(const struct watches *w, enum watch_kind kind, struct pk_bytes path,
-		 const struct zkc_watch *watch)
+bool zkc_watches_has(const struct watches *w, enum watch_kind kind, struct pk_bytes path,
+		     const struct zkc_watch *watch)
 {
 	const struct watch_path *p = find(w, kind, path);
 
@@ -53,12 +53,12 @@ bool watches_has(const struct watches *w, enum watch_kind kind, struct pk_bytes 
 	return false;
 }
 
-void watches_add(struct watches *w, enum watch_kind kind, struct pk_bytes path,
-		 struct zkc_watch watch)
+void zkc_watches_add(struct watches *w, enum watch_kind kind, struct pk_bytes path,
+		     struct zkc_watch watch)
 {
 	struct watch_path *p = find(w, kind, path);
 
-	if (watches_has(w, kind, path, &watch))
+	if (zkc_watches_has(w, kind, path, &watch))
 		return;
 	if (p == NULL) {
 		p = pk_alloc(sizeof(*p) + path.len);
@@ -93,7 +93,7 @@ static void firing_free(struct watches *w, struct firing *f)
 	free(f);
 }
 
-void watches_release(struct watches *w)
+void zkc_watches_release(struct watches *w)
 {
 	struct watch_path *p, *next;
 
@@ -105,7 +105,7 @@ void watches_release(struct watches *w)
 	*w = (struct watches){ 0 };
 }
 
-bool watches_fire_next(struct watches *w, struct zkc_watch *out)
+bool zkc_watches_fire_next(struct watches *w, struct zkc_watch *out)
 {
 	struct firing *f = w->firing;
 
@@ -116,8 +116,8 @@ bool watches_fire_next(struct watches *w, struct zkc_watch *out)
 	return true;
 }
 
-bool watches_remove(struct watches *w, enum watch_kind kind, struct pk_bytes path,
-		    const struct zkc_watch *watch)
+bool zkc_watches_remove(struct watches *w, enum watch_kind kind, struct pk_bytes path,
+			const struct zkc_watch *watch)
 {
 	struct watch_path *p = find(w, kind, path);
 	size_t kept = 0;
@@ -138,8 +138,8 @@ bool watches_remove(struct watches *w, enum watch_kind kind, struct pk_bytes pat
 	return found;
 }
 
-bool watches_others(const struct watches *w, enum watch_kind kind, struct pk_bytes path,
-		    const struct zkc_watch *watch)
+bool zkc_watches_others(const struct watches *w, enum watch_kind kind, struct pk_bytes path,
+			const struct zkc_watch *watch)
 {
 	const struct watch_path *p = find(w, kind, path);
 
@@ -173,21 +173,21 @@ static void fire_recursive(struct watches *w, struct pk_bytes path)
 }
 
 /* Which watches an event reaches: ZKWatchManager.materialize. One-shot watches are used up. */
-void watches_event(struct watches *w, int32_t type, struct pk_bytes path)
+void zkc_watches_event(struct watches *w, int32_t type, struct pk_bytes path)
 {
 	switch (type) {
 	case ZK_EVENT_CREATED:
 	case ZK_EVENT_DATA_CHANGED:
-		watches_remove(w, WATCH_DATA, path, NULL);
-		watches_remove(w, WATCH_EXIST, path, NULL);
+		zkc_watches_remove(w, WATCH_DATA, path, NULL);
+		zkc_watches_remove(w, WATCH_EXIST, path, NULL);
 		break;
 	case ZK_EVENT_DELETED:
-		watches_remove(w, WATCH_DATA, path, NULL);
-		watches_remove(w, WATCH_EXIST, path, NULL);
-		watches_remove(w, WATCH_CHILD, path, NULL);
+		zkc_watches_remove(w, WATCH_DATA, path, NULL);
+		zkc_watches_remove(w, WATCH_EXIST, path, NULL);
+		zkc_watches_remove(w, WATCH_CHILD, path, NULL);
 		break;
 	case ZK_EVENT_CHILDREN_CHANGED:
-		watches_remove(w, WATCH_CHILD, path, NULL);
+		zkc_watches_remove(w, WATCH_CHILD, path, NULL);
 		fire_path(w, WATCH_PERSISTENT, path);
 		return;
 	default: /* from outside: a type that sets off nothing here */
@@ -197,7 +197,7 @@ void watches_event(struct watches *w, int32_t type, struct pk_bytes path)
 	fire_recursive(w, path);
 }
 
-void watches_drain(struct watches *w)
+void zkc_watches_drain(struct watches *w)
 {
 	struct watch_path *p, *next;
 
@@ -209,7 +209,7 @@ void watches_drain(struct watches *w)
 		}
 }
 
-void watches_forget(struct watches *w, const void *owner)
+void zkc_watches_forget(struct watches *w, const void *owner)
 {
 	struct watch_path *p, *next;
 
@@ -266,8 +266,8 @@ static void batch_flush(struct batch *b, int64_t zxid, struct pk_buf *out, uint3
 	b->bytes = 0;
 }
 
-void watches_encode(const struct watches *w, int64_t zxid, size_t bytes_max, struct pk_buf *out,
-		    uint32_t *frames)
+void zkc_watches_encode(const struct watches *w, int64_t zxid, size_t bytes_max, struct pk_buf *out,
+			uint32_t *frames)
 {
 	struct batch b = { 0 };
 	struct watch_path *p, *next;
@@ -286,7 +286,7 @@ void watches_encode(const struct watches *w, int64_t zxid, size_t bytes_max, str
 		pk_buf_release(&b.items[kind]);
 }
 
-void watches_check(const struct watches *w)
+void zkc_watches_check(const struct watches *w)
 {
 	struct watch_path *p, *next;
 	size_t count = 0;
