@@ -394,8 +394,7 @@ static bool parse_multi(struct zk_rd *r, struct zkc_result *out)
 	int rc;
 
 	while ((rc = zk_multi_result_next(&walk, &one)) == 1)
-		if (one.type == ZK_OP_ERROR && one.err != ZK_OK && one.err != ZK_ERUNTIME &&
-		    out->err == ZK_OK)
+		if (one.type == ZK_OP_ERROR && one.err != ZK_OK && out->err == ZK_OK)
 			out->err = one.err;
 	out->multi = *r;
 	return rc == 0;

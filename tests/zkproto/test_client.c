@@ -1056,6 +1056,103 @@ static void test_close_without_a_server_does_not_wait_long(void **state)
 	end(s);
 }
 
+static void test_close_goes_on_with_another_connection_when_one_is_lost(void **state)
+{
+	(void)state;
+	struct sim *s = begin_connected((struct zkc_config){ .window_max = 1 });
+
+	zkc_set(s->c, S("/a"), S("x"), -1, on_done, tag("set"));
+	zkc_close(s->c);
+	step(s);
+	lost(s);
+	wants(s, "> setData /a\ndone set ConnectionLoss\nstate connecting\n");
+	elapse(s, ZKC_RETRY_SPREAD_MS);
+	opened(s);
+	pk_buf_clear(&s->log);
+	reply_connect(s);
+	wants(s, "state connected\n> closeSession\n");
+	lost(s); /* it was sent: that is all that can be done */
+	wants(s, "state closed\n");
+	end(s);
+}
+
+static void test_close_during_the_handshake_ends_the_session_that_is_being_made(void **state)
+{
+	(void)state;
+	struct sim *s = begin((struct zkc_config){ 0 });
+
+	step(s);
+	opened(s);
+	zkc_close(s->c);
+	step(s);
+	pk_buf_clear(&s->log);
+	reply_connect(s);
+	wants(s, "state connected\n> closeSession\n");
+	reply(s, s->xid, 6, 0);
+	wants(s, "state closed\nclose: session closed\n");
+	end(s);
+}
+
+static void test_the_window_bounds_bytes_too_but_lets_one_request_go(void **state)
+{
+	(void)state;
+	struct sim *s = begin_connected((struct zkc_config){ .request_bytes_max = 20u << 20 });
+	struct pk_buf big = PK_BUF_INIT;
+	struct zkc_info info;
+
+	memset(pk_buf_grow(&big, ZKC_WINDOW_BYTES_MAX + 1), 'x', ZKC_WINDOW_BYTES_MAX + 1);
+	zkc_set(s->c, S("/a"), pk_buf_bytes(&big), -1, NULL, NULL);
+	zkc_set(s->c, S("/b"), S("small"), -1, NULL, NULL);
+	s->quiet = true;
+	zk_frame_release(&s->in);
+	zk_frame_init(&s->in, 20u << 20);
+	step(s);
+	zkc_info(s->c, &info);
+	assert_int_equal(info.requests_sent, 1);
+	assert_int_equal(info.requests_waiting, 1);
+	reply_stat(s, s->xid, 5);
+	zkc_info(s->c, &info);
+	assert_int_equal(info.requests_sent, 1);
+	assert_int_equal(info.requests_waiting, 0);
+	pk_buf_release(&big);
+	end(s);
+}
+
+static void test_a_removal_waits_for_the_watch_it_is_about(void **state)
+{
+	(void)state;
+	struct sim *s = begin_connected((struct zkc_config){ 0 });
+
+	zkc_get(s->c, S("/a"), watch("w"), NULL, NULL);
+	zkc_remove_watches(s->c, S("/a"), ZK_WATCHER_ANY, watch("w"), on_done, tag("remove"));
+	step(s);
+	wants(s, "> getData /a\n");
+	reply_data(s, s->xid, 5, "x");
+	wants(s, "> removeWatches /a\n");
+	end(s);
+}
+
+static void test_a_password_that_is_too_long_is_not_kept(void **state)
+{
+	(void)state;
+	struct sim *s = begin((struct zkc_config){ 0 });
+	struct pk_buf b = PK_BUF_INIT;
+	char password[ZKC_PASSWORD_BYTES_MAX + 1];
+
+	memset(password, 'p', sizeof(password));
+	step(s);
+	opened(s);
+	pk_buf_clear(&s->log);
+	size_t at = zk_frame_begin(&b);
+	zk_connect_resp_encode(&b, &(struct zk_connect_resp){ 0, 6000, 5,
+							      pk_bytes(password, sizeof(password)),
+							      false, false });
+	zk_frame_end(&b, at);
+	receive(s, &b);
+	wants(s, "close: the reply to connect makes no sense\n");
+	end(s);
+}
+
 static void test_a_session_can_be_taken_up_by_another_process(void **state)
 {
 	(void)state;
@@ -1253,6 +1350,12 @@ int main(void)
 		cmocka_unit_test(test_a_read_only_refusal_is_only_another_server_to_try),
 		cmocka_unit_test(test_close_lets_earlier_requests_finish_and_ends_the_session),
 		cmocka_unit_test(test_close_without_a_server_does_not_wait_long),
+		cmocka_unit_test(test_close_goes_on_with_another_connection_when_one_is_lost),
+		cmocka_unit_test(
+			test_close_during_the_handshake_ends_the_session_that_is_being_made),
+		cmocka_unit_test(test_the_window_bounds_bytes_too_but_lets_one_request_go),
+		cmocka_unit_test(test_a_removal_waits_for_the_watch_it_is_about),
+		cmocka_unit_test(test_a_password_that_is_too_long_is_not_kept),
 		cmocka_unit_test(test_a_session_can_be_taken_up_by_another_process),
 		cmocka_unit_test(test_last_zxid_follows_replies_but_not_events_or_pings),
 		cmocka_unit_test(test_replies_that_make_no_sense_drop_the_connection),

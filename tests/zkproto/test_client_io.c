@@ -128,7 +128,7 @@ static void on_accept(void *owner, struct net_stream *stream)
 	net_stream_bind(stream, &peer_ops, p);
 }
 
-static void server_start(struct server *s)
+static void server_start_with(struct server *s, struct net_tls *tls)
 {
 	struct pk_err err = PK_ERR_INIT;
 
@@ -136,10 +136,16 @@ static void server_start(struct server *s)
 	*s = (struct server){ .zxid = 100 };
 	s->loop = net_loop_new(&err);
 	assert_non_null(s->loop);
-	s->listener = net_listen(s->loop, &(struct net_listen_opts){ .host = "127.0.0.1" },
+	s->listener = net_listen(s->loop,
+				 &(struct net_listen_opts){ .host = "127.0.0.1", .tls = tls },
 				 on_accept, s, &err);
 	assert_non_null(s->listener);
 	snprintf(s->address, sizeof(s->address), "127.0.0.1:%u", net_listener_port(s->listener));
+}
+
+static void server_start(struct server *s)
+{
+	server_start_with(s, NULL);
 }
 
 static void server_hang_up(struct server *s)
@@ -245,6 +251,30 @@ static void test_a_request_goes_through_sockets_and_comes_back(void **state)
 	assert_string_equal(u.path, "/n");
 	assert_int_equal(u.state, ZKC_CONNECTED);
 	assert_string_equal(zkc_io_server(u.io, 0), s.address);
+	zkc_io_free(u.io);
+	server_end(&s);
+}
+
+static void test_tls_carries_the_same(void **state)
+{
+	(void)state;
+	struct server s;
+	struct user u = { 0 };
+	struct pk_err err = PK_ERR_INIT;
+	struct net_tls *tls = net_tls_psk_new(S("a key of at least sixteen bytes"), "test", &err);
+
+	assert_non_null(tls);
+	server_start_with(&s, tls);
+	struct zkc_io_config cfg = { .servers = s.address,
+				     .tls = tls,
+				     .client = { .on_state = on_state, .owner = &u } };
+	u.io = zkc_io_new(s.loop, &cfg, &err);
+	assert_non_null(u.io);
+	net_tls_free(tls); /* both ends have their own reference */
+	zkc_create(zkc_io_client(u.io), S("/n"), S("x"), zk_acls_open(), 0, 0, on_done, &u);
+	RUN_UNTIL(s.loop, u.done == 1);
+	assert_int_equal(u.err, 0);
+	assert_true(net_stream_is_tls(s.peers[0]->stream));
 	zkc_io_free(u.io);
 	server_end(&s);
 }
@@ -421,6 +451,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_request_goes_through_sockets_and_comes_back),
+		cmocka_unit_test(test_tls_carries_the_same),
 		cmocka_unit_test(test_a_call_behind_the_clients_hook_does_not_wait_for_a_timer),
 		cmocka_unit_test(test_a_lost_connection_is_made_again_with_the_same_session),
 		cmocka_unit_test(test_a_server_that_is_not_there_is_passed_over),
