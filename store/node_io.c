@@ -64,7 +64,8 @@ struct node {
 	bool importing; /* finish is running on a pool thread */
 	struct pk_err import_err;
 
-	bool stopping, committed;
+	bool stopping, committed, sealing, sealed;
+	uint64_t quiet_index; /* the log's end a moment ago */
 	int64_t stop_by_ms;
 	net_call_f *stopped;
 	void *stopped_owner;
@@ -333,6 +334,15 @@ static void check_disk(struct node *n)
 	}
 }
 
+static void on_sealed(void *owner, int rc, const struct pk_err *err)
+{
+	struct node *n = owner;
+
+	if (rc != 0)
+		LOG_ERROR("log.seal", "error=\"%s\"", err->text);
+	n->sealed = true;
+}
+
 static void stop_step(struct node *n)
 {
 	if (clients_count(n->clients) > 0 && net_now_ms(n->loop) < n->stop_by_ms)
@@ -341,8 +351,24 @@ static void stop_step(struct node *n)
 		n->committed = server_commit_now(n->server);
 	if (!n->committed || applier_busy(n->applier) || n->importing)
 		return;
+	if (!n->sealing) {
+		n->sealing = true;
+		rlog_seal(n->log, on_sealed, n);
+	}
+	if (!n->sealed)
+		return;
 	net_timer_stop(n->tick);
 	n->stopped(n->stopped_owner);
+}
+
+/* Once nothing was written for a while, damage to the last write is made to differ from tearing. */
+static void seal_when_quiet(struct node *n)
+{
+	uint64_t last = rlog_last_index(n->log);
+
+	if (last == n->quiet_index)
+		rlog_seal(n->log, NULL, NULL);
+	n->quiet_index = last;
 }
 
 static void on_tick(void *owner)
@@ -355,6 +381,7 @@ static void on_tick(void *owner)
 	if (net_now_ms(n->loop) >= n->disk_check_ms) {
 		n->disk_check_ms = net_now_ms(n->loop) + DISK_CHECK_MS;
 		check_disk(n);
+		seal_when_quiet(n);
 	}
 	if (n->stopping)
 		stop_step(n);
@@ -605,7 +632,9 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 				  .cluster_id = cluster_id_of(cfg),
 				  .server_id = my_id(cfg) };
 
-	int rc = disk_io_open(&n->disk, log_dir, n->loop, err);
+	int rc = pk_random_secret(&lc.secret, sizeof(lc.secret), err);
+	if (rc == 0)
+		rc = disk_io_open(&n->disk, log_dir, n->loop, err);
 	if (rc == 0)
 		rc = rlog_open(&n->log, disk_io_disk(n->disk), &lc, &n->loaded, err);
 	if (rc != 0)
