@@ -13,12 +13,14 @@ of the seed. Ops:
 """
 import base64
 import hashlib
+import os
 import random
 
 import wire
 
 NAMES = ["a", "b", "c", "d"]
 SESSIONS = 6
+PERSISTENT = (4, 5)     # sessions that set persistent watches, and they alone: see intended.NOT_SENT
 
 ODD_PATHS = [
     "", "x", "x/y", "/", "//", "//a", "/a//b", "/a/", "/a/.", "/a/..", "/./a", "/../a", "/a/./b", "/a/../b", "/.", "/..",
@@ -63,6 +65,8 @@ class Generator:
         self.total = total
         self.servers = servers
         self.count = 0
+        self.open = os.environ.get("ACLS") == "0"
+        self.session = 0                # for whom the present batch is
         self.whole = False              # inside a multi: no null path, see intended.NOT_SENT
 
     # ---- parts ----
@@ -99,7 +103,7 @@ class Generator:
 
     def acl(self):
         x = self.r.random()
-        if x < 0.88:
+        if x < 0.88 or self.open:
             return wire.WORLD
         return self.r.choice(ACLS) if x < 0.975 else self.r.choice(BAD_ACLS)
 
@@ -152,7 +156,7 @@ class Generator:
         r = self.r
         code = code or r.choice((wire.EXISTS, wire.EXISTS, wire.GET_DATA, wire.GET_DATA, wire.GET_DATA,
                                  wire.GET_CHILDREN, wire.GET_CHILDREN2, wire.GET_CHILDREN2))
-        path, watch = self.path(), r.random() < 0.25
+        path, watch = self.path(), r.random() < 0.25 and self.session not in PERSISTENT
         return code, wire.text(path) + wire.boolean(watch), f"{wire.NAMES[code]} {path!r}{' watch' if watch else ''}"
 
     def one_path(self, code):
@@ -178,6 +182,8 @@ class Generator:
                 "multiread[" + "; ".join(w for _, _, w in ops) + "]")
 
     def add_watch(self):
+        if self.session not in PERSISTENT:
+            return self.read()
         path, mode = self.path(), self.r.choice((0, 1, 1)) if self.r.random() < 0.95 else self.r.choice((2, -1))
         return wire.ADD_WATCH, wire.text(path) + wire.int32(mode), f"addwatch {path!r} mode={mode}"
 
@@ -300,6 +306,9 @@ class Generator:
         code = r.choice((wire.SET_WATCHES, wire.SET_WATCHES2))
         lists = [[self.path() for _ in range(r.randrange(0, 4))] for _ in range(3 if code == wire.SET_WATCHES else 5)]
         lists = [[p for p in each if p is not None] for each in lists]
+        for n in range(len(lists)):     # the first three are one-shot, the last two persistent
+            if (n >= 3) != (self.session in PERSISTENT):
+                lists[n] = []
         return ("watches", code, r.choice((0, 0, 3, 30, 300)), lists)
 
     def special(self, session):
@@ -341,6 +350,7 @@ class Generator:
     def batches(self):
         while self.count < self.total:
             session = self.r.randrange(SESSIONS)
+            self.session = session
             x = self.r.random()
             batch = (self.special(session) if x < 0.2 else self.transaction(session) if x < 0.55
                      else self.ordinary(session))

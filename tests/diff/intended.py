@@ -27,6 +27,8 @@ NOT_SENT = {
                         "anything behind it on that connection. Ours answers -5.",
     "multi-null-path": "A multi with a null path, sent to a follower, is never answered by the reference either. Ours "
                        "answers -5.",
+    "persistent-cancelled": "In the reference a one-shot watch that fires takes the same session's persistent watch on "
+                            "that path with it (ZOOKEEPER-4466). Ours keeps it. No session sets both kinds here.",
     "delete-container": "deleteContainer is internal; the reference lets any client delete any node with it. Ours refuses.",
 }
 
