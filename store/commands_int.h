@@ -13,14 +13,15 @@
 #define COMMAND_BYTES_MAX (32u << 20) /* an answer is cut off there, and says so */
 #define TRACE_MASK        306         /* ZooTrace's first value: it changes nothing here */
 
-struct admin;
+struct net_http;
 
 struct commands {
 	struct commands_config cfg;
 	uint64_t words_received, words_sent; /* words count as requests, as in ZooKeeper */
+	uint64_t slow_syncs;
 	int64_t trace_mask;
 	char version[128]; /* "3.8.0-paddock-0.1.0, built on 2026-11-21 12:00 UTC" */
-	struct net_http *admin, *prometheus;
+	struct net_http *admin, *prometheus; /* NULL: not open */
 };
 
 /* What srvr, server_stats and mntr have in common. */

@@ -11,7 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/admin_io.h"
 #include "store/commands_int.h"
+#include "store/metrics.h"
 #include "zkproto/record.h"
 
 #define DIR_DEPTH_MAX 8
@@ -207,6 +209,7 @@ void command_reset_conns(struct commands *c)
 void command_reset_stats(struct commands *c)
 {
 	server_stats_reset(c->cfg.server);
+	pk_metrics_reset(server_metrics(c->cfg.server));
 	c->words_received = c->words_sent = 0;
 }
 
@@ -361,15 +364,22 @@ int commands_start(struct commands **out, const struct commands_config *cfg, str
 {
 	struct commands *c = pk_alloc(sizeof(*c));
 
-	pk_ignore(err, "nothing is opened yet");
 	c->cfg = *cfg;
 	c->trace_mask = TRACE_MASK;
 	version_make(c);
+	int rc = admin_start(c, err);
+	if (rc != 0) {
+		commands_free(c);
+		return rc;
+	}
 	*out = c;
 	return 0;
 }
 
 void commands_free(struct commands *c)
 {
+	if (c == NULL)
+		return;
+	admin_stop(c);
 	free(c);
 }

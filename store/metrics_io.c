@@ -151,3 +151,8 @@ void metrics_gather(struct commands *c)
 	pk_gauge_set(m, M_PADDOCK_RESIDENT_BYTES, resident_bytes());
 	gather_group(c, m, s);
 }
+
+uint64_t metrics_slow_syncs(const struct commands *c)
+{
+	return c->slow_syncs;
+}

@@ -7,8 +7,12 @@
 #ifndef PK_STORE_METRICS_IO_H
 #define PK_STORE_METRICS_IO_H
 
+#include <stdint.h>
+
 struct commands;
 
 void metrics_gather(struct commands *c);
+/* Syncs of the log that took longer than fsync.warningthresholdms. */
+uint64_t metrics_slow_syncs(const struct commands *c);
 
 #endif

@@ -406,6 +406,7 @@ void server_commit_done(struct server *s, struct kv_job *job, int rc, const stru
 	kv_commit_end(s->kv, job);
 	s->job = NULL;
 	s->durable = s->job_meta;
+	s->stats.durable_wall_ms = s->wall_ms;
 	s->stats.commits++;
 }
 
@@ -946,6 +947,7 @@ int server_open(struct server **out, const struct server_config *cfg,
 	s->durable = *tree_meta(s->tree);
 	s->metrics = store_metrics_new();
 	s->stats.started_ms = now_ms;
+	s->stats.durable_wall_ms = wall_ms;
 	server_stats_reset(s);
 	s->watches = watch_table_new(cfg->watches_max);
 	s->outbox = txn_pack_new();

@@ -198,6 +198,7 @@ struct server_stats {
 	uint64_t watches, watch_paths;
 	uint64_t proposals, entries, ops_applied;
 	uint64_t durable_index, durable_zxid;
+	int64_t durable_wall_ms; /* when it was found to be */
 	uint64_t commits;
 	uint64_t state_transfers_in, state_transfers_out;
 	uint64_t sessions_expired, bad_frames, auth_failures, connections_lost_leader;
