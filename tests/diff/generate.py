@@ -325,7 +325,8 @@ class Generator:
         elif x < 0.72:
             op = ("move", r.randrange(1, 3))
         elif x < 0.76:
-            op = ("req", wire.SASL, wire.buffer(r.choice((b"", b"token", None))), "sasl")
+            token = r.choice((b"", b"token", None))
+            op = ("req", wire.SASL, wire.buffer(token), f"sasl {token!r}")
         elif x < 0.80:
             code = r.choice(OPCODES_UNKNOWN)
             op = ("raw", wire.request(77, code, b"\0" * r.randrange(0, 12)), True, f"unknown opcode {code}")

@@ -15,7 +15,26 @@ def multiread_body(op, reference, ours):
     return reference[0][:4] == ours[0][:4] and reference[0][3] == -5 and ours[0][4] == ()
 
 
+def sasl_null_token(op, reference, ours):
+    return op[0] == "req" and op[1] == wire.SASL and op[2] == wire.buffer(None) and reference == [("closed",)] and (
+        len(ours) == 1 and ours[0][0] == "reply")
+
+
+def sync_echo(op, reference, ours):
+    if op[0] != "req" or op[1] != wire.SYNC or len(reference) != 1 or len(ours) != 1:
+        return False
+    try:
+        op[2][4:].decode("utf-8")
+        return False
+    except UnicodeDecodeError:
+        return reference[0][:4] == ours[0][:4]
+
+
 RULES = {
+    "sasl-null-token": ("A SASL request with a null token makes the reference close the connection (a null pointer "
+                        "inside); ours answers it like any other token.", sasl_null_token),
+    "sync-echo": ("A sync of a path that is no UTF-8 comes back from the reference with replacement characters; ours "
+                  "returns the bytes that were sent.", sync_echo),
     "multiread-body": ("A multiRead that cannot be carried out (a null path) gets -5; the reference appends what it had "
                        "read until then, which no client can read. Ours sends the header alone, like every error.",
                        multiread_body),
