@@ -206,10 +206,11 @@ class Server:
                 return line[6:].strip()
         return None
 
-    def log_tail(self, lines=40):
+    def log_tail(self, lines=25):
+        """The last lines; of the reference's many, those that warn."""
         try:
             with open(self.log_path, errors="replace") as f:
-                return "".join(f.readlines()[-lines:])
+                return "".join([x[:400] for x in f if "] INFO org.apache" not in x][-lines:])
         except OSError:
             return ""
 
@@ -241,7 +242,7 @@ class Cluster:
         return self
 
     def __exit__(self, exc_type, exc, tb):
-        if exc_type is not None and not issubclass(exc_type, KeyboardInterrupt):
+        if exc_type is not None and not issubclass(exc_type, (KeyboardInterrupt, SystemExit, Missing)):
             self.print_logs()
         self.close()
 
