@@ -130,6 +130,8 @@ class Generator:
         if code == wire.CREATE_TTL:
             ttl = r.choice((1, 1000, 60000, 10**9, 10**9, 10**9, 10**9)) if r.random() < 0.9 else r.choice(
                 (0, -1, 0xFFFFFFFFFF, 0x10000000000, 2**62))
+            if ttl == -1 and flags not in (5, 6):
+                ttl = 0                 # docs/differences.md: create-ttl-without
             body += wire.int64(ttl)
             words += f" ttl={ttl}"
         return code, body, words
