@@ -26,6 +26,8 @@ enum raft_guard_clause {
 	RAFT_GUARD_BUDGET = 1u << 9,    /* G9: a send over budget sends the peer back to probing */
 	RAFT_GUARD_ROLLBACK = 1u << 10, /* G10: memberships are rolled back from our own record */
 	RAFT_GUARD_ALONE = 1u << 11,    /* G11: a lone voter takes a new term too */
+	RAFT_GUARD_CHANGE = 1u << 12,   /* G12: memberships are sent when durable; two voters
+					   become one from the other's side only */
 };
 
 /* A membership that the log or the manifest holds. */

@@ -194,6 +194,22 @@ static int io_set_vote(struct raft_io *raft_io, raft_id id)
 
 /* ---- sending ---- */
 
+/*
+ * A membership leaves the leader only once it is durable here (G12). Otherwise two voters becoming
+ * one can end with the new membership on the one that lost its vote, which never asks for votes and
+ * whose log the other cannot overtake.
+ */
+static unsigned entries_to_send(const struct rio *io, const struct raft_append_entries *a)
+{
+	unsigned n = 0;
+
+	while (n < a->n_entries && (a->entries[n].type != RAFT_CHANGE ||
+				    a->prev_log_index + 1 + n <= io->raft->last_stored ||
+				    !(io->guard.on & RAFT_GUARD_CHANGE)))
+		n++;
+	return n;
+}
+
 static int io_send(struct raft_io *raft_io, struct raft_io_send *req,
 		   const struct raft_message *message, raft_io_send_cb cb)
 {
@@ -208,14 +224,16 @@ static int io_send(struct raft_io *raft_io, struct raft_io_send *req,
 		s->status = RAFT_NOCONNECTION;
 	} else {
 		pk_buf_clear(&io->scratch);
+		if (m.type == RAFT_IO_APPEND_ENTRIES)
+			m.append_entries.n_entries = entries_to_send(io, &m.append_entries);
 		size_t n = raft_msg_encode(&io->scratch, io->id, io->address, &m,
 					   RIO_ENTRY_BYTES_MAX);
-		if (m.type == RAFT_IO_APPEND_ENTRIES && n < m.append_entries.n_entries) {
+		if (m.type == RAFT_IO_APPEND_ENTRIES && n < message->append_entries.n_entries) {
 			s->peer_id = m.server_id;
 			s->term = m.append_entries.term;
 			s->next_sent = m.append_entries.prev_log_index + 1 + n;
 			s->next_all = m.append_entries.prev_log_index + 1 +
-				      m.append_entries.n_entries;
+				      message->append_entries.n_entries;
 		}
 		bool sent = io->send(io->owner, m.server_id, m.server_address,
 				     pk_buf_bytes(&io->scratch));

@@ -461,9 +461,15 @@ uint64_t raft_node_term(const struct raft_node *n)
 
 uint64_t raft_node_leader(const struct raft_node *n)
 {
-	if (n->raft.state == RAFT_LEADER)
+	const struct raft *r = &n->raft;
+
+	if (r->state == RAFT_LEADER)
 		return n->cfg.id;
-	return n->raft.state == RAFT_FOLLOWER ? n->raft.follower_state.current_leader.id : 0;
+	/* libraft never forgets the leader of a member that does not vote. */
+	if (r->state != RAFT_FOLLOWER ||
+	    (uint64_t)n->rio.now_ms - r->election_timer_start > 2ull * n->cfg.election_ms)
+		return 0;
+	return r->follower_state.current_leader.id;
 }
 
 uint64_t raft_node_last_index(const struct raft_node *n)
@@ -784,6 +790,13 @@ static int change_check(const struct raft_node *n, const struct raft_server *s, 
 		return pk_err_set(err, PK_EEXIST, "change: member %" PRIu64 " has that role", id);
 	if (s != NULL && s->role == RAFT_VOTER && voters == 1)
 		return pk_err_set(err, PK_EINVAL, "change: %" PRIu64 " is the only voter", id);
+	/* G12: were it to stop before the other has the entry, neither could be elected. */
+	if (s != NULL && s->role == RAFT_VOTER && voters == 2 && id == n->cfg.id &&
+	    (n->rio.guard.on & RAFT_GUARD_CHANGE))
+		return pk_err_set(err, PK_EINVAL,
+				  "change: %" PRIu64
+				  " leads two voters: only the other one can take its vote",
+				  id);
 	return 0;
 }
 

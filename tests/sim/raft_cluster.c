@@ -6,15 +6,16 @@
 #include "base/crc.h"
 #include "base/mem.h"
 #include "store/raft_msg.h"
-#include "tests/sim/mem_rlog.h"
+#include "tests/lib/sim_disk.h"
 
-#define TICK_MS      25
-#define ENTRIES_MOST (1u << 20)
+#define MS            1000 /* the clock counts microseconds */
+#define TICK_MS       25
+#define SEGMENT_BYTES 65536
 
 enum event_kind { EVENT_MESSAGE, EVENT_TICK, EVENT_DISK, EVENT_FETCHED, EVENT_DURABLE };
 
 struct event {
-	int64_t at_ms;
+	int64_t at_us;
 	uint64_t seq;
 	enum event_kind kind;
 	int node;
@@ -34,16 +35,16 @@ struct cluster_node {
 	uint64_t id, life;
 	char address[32];
 	bool up, failed;
-	struct mem_store store;
-	struct disk disk;
+	struct sim_disk *disk;
 	struct rlog *log;
 	struct raft_node *raft;
 	struct pk_rng rng;
 	struct state state, durable;
-	int64_t disk_least_ms, disk_most_ms, paused_until_ms;
+	int64_t disk_extra_us, paused_until_us;
 	bool disk_busy, disk_fail, bootstrap;
 	enum raft_node_role role;
 	uint64_t role_term;
+	struct ack *acks; /* proposals without an answer */
 };
 
 struct known {
@@ -54,7 +55,7 @@ struct cluster {
 	struct cluster_options o;
 	struct cluster_net net;
 	struct pk_rng rng;
-	int64_t now_ms;
+	int64_t now_us;
 	uint64_t seq;
 	struct event **heap;
 	size_t events, heap_cap;
@@ -85,7 +86,8 @@ static void violate(struct cluster *c, const char *fmt, ...)
 
 	if (c->violation[0] != 0)
 		return;
-	int len = snprintf(c->violation, sizeof(c->violation), "at %" PRId64 " ms: ", c->now_ms);
+	int len = snprintf(c->violation, sizeof(c->violation),
+			   "at %" PRId64 " ms: ", c->now_us / MS);
 	va_start(args, fmt);
 	vsnprintf(c->violation + len, sizeof(c->violation) - (size_t)len, fmt, args);
 	va_end(args);
@@ -95,10 +97,10 @@ static void violate(struct cluster *c, const char *fmt, ...)
 
 static bool event_before(const struct event *a, const struct event *b)
 {
-	return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->seq < b->seq;
+	return a->at_us != b->at_us ? a->at_us < b->at_us : a->seq < b->seq;
 }
 
-static struct event *event_add(struct cluster *c, int node, enum event_kind kind, int64_t in_ms)
+static struct event *event_add(struct cluster *c, int node, enum event_kind kind, int64_t in_us)
 {
 	struct event *e = pk_alloc(sizeof(*e));
 	size_t i = c->events++;
@@ -107,7 +109,7 @@ static struct event *event_add(struct cluster *c, int node, enum event_kind kind
 		c->heap_cap = c->heap_cap * 2 + 64;
 		c->heap = pk_realloc(c->heap, c->heap_cap * sizeof(struct event *));
 	}
-	*e = (struct event){ .at_ms = c->now_ms + in_ms,
+	*e = (struct event){ .at_us = c->now_us + in_us,
 			     .seq = c->seq++,
 			     .kind = kind,
 			     .node = node,
@@ -274,8 +276,19 @@ static void on_skip(void *owner, uint64_t index, uint64_t term)
 
 struct ack {
 	struct cluster_node *n;
-	uint64_t life, hash;
+	uint64_t hash;
+	struct ack *next;
 };
+
+static void ack_free(struct ack *a)
+{
+	struct ack **at = &a->n->acks;
+
+	while (*at != a)
+		at = &(*at)->next;
+	*at = a->next;
+	free(a);
+}
 
 static void on_done(void *owner, enum raft_node_outcome outcome, uint64_t index)
 {
@@ -290,7 +303,7 @@ static void on_done(void *owner, enum raft_node_outcome outcome, uint64_t index)
 			violate(c, "R4: %d acknowledged at %" PRIu64 " what is not there",
 				a->n->index, index);
 	}
-	free(a);
+	ack_free(a);
 }
 
 static int propose(struct cluster_node *n, size_t words)
@@ -302,10 +315,11 @@ static int propose(struct cluster_node *n, size_t words)
 	PK_ASSERT(words > 0 && words <= PK_COUNT(data));
 	pk_rng_fill(&n->c->rng, data, words * 8);
 	struct pk_bytes entry = pk_bytes(data, words * 8);
-	*a = (struct ack){ .n = n, .life = n->life, .hash = hash_of(RAFT_COMMAND, entry) };
+	*a = (struct ack){ .n = n, .hash = hash_of(RAFT_COMMAND, entry), .next = n->acks };
+	n->acks = a;
 	int rc = raft_node_propose(n->raft, entry, on_done, a, &err);
 	if (rc != 0)
-		free(a);
+		ack_free(a);
 	return rc;
 }
 
@@ -348,9 +362,11 @@ static bool on_send(void *owner, uint64_t peer_id, const char *address, struct p
 		return true;
 	int copies = 1 + pk_rng_chance(&c->rng, c->net.double_ppm);
 	while (copies-- > 0) {
-		int64_t delay = pk_rng_range(&c->rng, c->net.delay_least_ms, c->net.delay_most_ms);
+		int64_t delay = pk_rng_range(&c->rng, c->net.delay_least_ms * MS,
+					     c->net.delay_most_ms * MS) +
+				20;
 		if (pk_rng_chance(&c->rng, c->net.slow_ppm))
-			delay += pk_rng_range(&c->rng, 0, c->net.slow_ms);
+			delay += pk_rng_range(&c->rng, 0, c->net.slow_ms * MS);
 		struct event *e = event_add(c, to, EVENT_MESSAGE, delay);
 		e->from = n->index;
 		e->life = 0; /* a message outlives its receiver's restart */
@@ -402,7 +418,7 @@ static void on_install(void *owner, uint64_t from_id, uint64_t index, uint64_t t
 	(void)payload;
 	n->c->installs++;
 	struct event *e = event_add(n->c, n->index, EVENT_FETCHED,
-				    pk_rng_range(&n->c->rng, 1, 400));
+				    pk_rng_range(&n->c->rng, 1, 400) * MS);
 	e->from = (int)from_id - 1;
 	pk_buf_add_le64(&e->data, index);
 }
@@ -423,7 +439,7 @@ static void node_start(struct cluster_node *n)
 	struct cluster *c = n->c;
 	struct pk_err err = PK_ERR_INIT;
 	struct rlog_loaded loaded;
-	struct rlog_config log_cfg = { .segment_bytes = 1 << 20,
+	struct rlog_config log_cfg = { .segment_bytes = SEGMENT_BYTES,
 				       .cluster_id = 1,
 				       .server_id = n->id };
 	struct raft_node_config cfg = { .id = n->id,
@@ -447,33 +463,39 @@ static void node_start(struct cluster_node *n)
 	n->life++;
 	n->up = true;
 	n->failed = n->disk_fail = n->disk_busy = false;
-	n->paused_until_ms = 0;
+	n->paused_until_us = 0;
 	n->state = n->durable;
 	n->role = RAFT_NODE_FOLLOWER;
 	n->role_term = 0;
-	n->disk.impl = &n->store;
-	int rc = rlog_open(&n->log, &n->disk, &log_cfg, &loaded, &err);
+
+	int rc = rlog_open(&n->log, sim_disk_disk(n->disk), &log_cfg, &loaded, &err);
 	if (rc == 0)
 		rc = raft_node_open(&n->raft, &cfg, &owner, n->log, &loaded, members,
-				    n->bootstrap ? c->o.count : 0, c->now_ms, &n->rng, &err);
+				    n->bootstrap ? c->o.count : 0, c->now_us / MS, &n->rng, &err);
 	rlog_loaded_release(&loaded);
 	if (rc != 0) {
 		violate(c, "%d does not start: %s", n->index, err.text);
 		n->up = false;
 		return;
 	}
-	event_add(c, n->index, EVENT_TICK, pk_rng_range(&c->rng, 1, TICK_MS));
-	event_add(c, n->index, EVENT_DURABLE, pk_rng_range(&c->rng, 1, 100));
+	event_add(c, n->index, EVENT_TICK, pk_rng_range(&c->rng, 1, TICK_MS) * MS);
+	event_add(c, n->index, EVENT_DURABLE, pk_rng_range(&c->rng, 1, 100) * MS);
 }
 
-static void node_stop(struct cluster_node *n)
+static void node_stop(struct cluster_node *n, bool power)
 {
 	if (!n->up)
 		return;
 	n->up = false;
 	n->life++;
 	raft_node_close(n->raft, NULL, NULL);
-	mem_rlog_crash(n->log, &n->c->rng);
+	rlog_close(n->log);
+	if (power)
+		sim_disk_crash(n->disk, NULL, NULL);
+	else
+		sim_disk_kill(n->disk);
+	while (n->acks != NULL)
+		ack_free(n->acks);
 	n->raft = NULL;
 	n->log = NULL;
 }
@@ -486,8 +508,7 @@ static void node_create(struct cluster *c, bool bootstrap)
 				    .c = c,
 				    .id = (uint64_t)c->count + 1,
 				    .bootstrap = bootstrap,
-				    .disk_least_ms = 0,
-				    .disk_most_ms = 2 };
+				    .disk = sim_disk_new(pk_rng_next(&c->rng)) };
 	snprintf(n->address, sizeof(n->address), "host-%d:2888", c->count + 1);
 	pk_rng_seed(&n->rng, pk_rng_next(&c->rng));
 	c->count++;
@@ -510,8 +531,8 @@ struct cluster *cluster_new(const struct cluster_options *o)
 void cluster_free(struct cluster *c)
 {
 	for (int i = 0; i < c->count; i++) {
-		node_stop(&c->nodes[i]);
-		mem_store_release(&c->nodes[i].store);
+		node_stop(&c->nodes[i], true);
+		sim_disk_free(c->nodes[i].disk);
 	}
 	for (size_t i = 0; i < c->events; i++)
 		event_free(c->heap[i]);
@@ -524,14 +545,13 @@ void cluster_free(struct cluster *c)
 
 /* ---- running ---- */
 
-/* One request at a time, each taking its time: as the log thread does it. */
 static void disk_poke(struct cluster_node *n)
 {
-	if (!n->up || n->disk_busy || n->log->ops == 0)
+	if (!n->up || n->disk_busy)
 		return;
 	n->disk_busy = true;
 	event_add(n->c, n->index, EVENT_DISK,
-		  pk_rng_range(&n->c->rng, n->disk_least_ms, n->disk_most_ms));
+		  sim_disk_cost_us(n->disk) + pk_rng_range(&n->c->rng, 0, n->disk_extra_us));
 }
 
 static void fetched(struct cluster_node *n, const struct event *e)
@@ -554,12 +574,13 @@ static void on_event(struct cluster *c, struct event *e)
 {
 	struct cluster_node *n = &c->nodes[e->node];
 	struct pk_err err = PK_ERR_INIT;
+	bool disk_again = e->kind != EVENT_DISK;
 
 	if (!n->up || (e->life != 0 && e->life != n->life))
 		return;
-	if (n->paused_until_ms > c->now_ms) { /* later, in the same order */
+	if (n->paused_until_us > c->now_us) { /* later, in the same order */
 		struct event *again = event_add(c, e->node, e->kind,
-						n->paused_until_ms - c->now_ms);
+						n->paused_until_us - c->now_us);
 		again->from = e->from;
 		again->life = e->life;
 		again->data = e->data;
@@ -571,41 +592,42 @@ static void on_event(struct cluster *c, struct event *e)
 		if (c->cut[e->from][e->node])
 			break;
 		if (raft_node_recv(n->raft, (uint64_t)e->from + 1, pk_buf_bytes(&e->data),
-				   c->now_ms, &err) != 0 &&
+				   c->now_us / MS, &err) != 0 &&
 		    (c->o.guard & (1u << 6)))
 			violate(c, "%d refused a message: %s", n->index, err.text);
 		break;
 	case EVENT_TICK:
-		raft_node_tick(n->raft, c->now_ms);
-		event_add(c, e->node, EVENT_TICK, TICK_MS);
+		raft_node_tick(n->raft, c->now_us / MS);
+		event_add(c, e->node, EVENT_TICK, TICK_MS * MS);
 		break;
 	case EVENT_DISK:
 		n->disk_busy = false;
-		mem_rlog_step(n->log, n->disk_fail ? PK_EIO : 0);
+		disk_again = sim_disk_step(n->disk);
 		break;
 	case EVENT_FETCHED:
 		fetched(n, e);
 		break;
 	case EVENT_DURABLE:
 		n->durable = n->state;
-		event_add(c, e->node, EVENT_DURABLE, pk_rng_range(&c->rng, 20, 400));
+		event_add(c, e->node, EVENT_DURABLE, pk_rng_range(&c->rng, 20, 400) * MS);
 		break;
 	}
 	if (n->failed)
-		node_stop(n);
-	disk_poke(n);
+		node_stop(n, false);
+	if (disk_again)
+		disk_poke(n);
 }
 
-static bool step(struct cluster *c, int64_t until_ms)
+static bool step(struct cluster *c, int64_t until_us)
 {
 	if (c->violation[0] != 0)
 		return false;
-	if (c->events == 0 || c->heap[0]->at_ms > until_ms) {
-		c->now_ms = until_ms;
+	if (c->events == 0 || c->heap[0]->at_us > until_us) {
+		c->now_us = until_us;
 		return false;
 	}
 	struct event *e = event_take(c);
-	c->now_ms = e->at_ms;
+	c->now_us = e->at_us;
 	on_event(c, e);
 	event_free(e);
 	return true;
@@ -613,7 +635,7 @@ static bool step(struct cluster *c, int64_t until_ms)
 
 void cluster_run(struct cluster *c, int64_t ms)
 {
-	int64_t until = c->now_ms + ms;
+	int64_t until = c->now_us + ms * MS;
 
 	while (step(c, until))
 		;
@@ -634,7 +656,7 @@ int cluster_leader(const struct cluster *c)
 
 int cluster_elect(struct cluster *c, int64_t ms)
 {
-	int64_t until = c->now_ms + ms;
+	int64_t until = c->now_us + ms * MS;
 
 	do {
 		int l = cluster_leader(c);
@@ -666,7 +688,7 @@ static bool settled(const struct cluster *c)
 
 bool cluster_settle(struct cluster *c, int64_t ms)
 {
-	int64_t until = c->now_ms + ms;
+	int64_t until = c->now_us + ms * MS;
 
 	while (!settled(c))
 		if (!step(c, until))
@@ -688,7 +710,7 @@ void cluster_net_set(struct cluster *c, struct cluster_net net)
 
 int64_t cluster_now(const struct cluster *c)
 {
-	return c->now_ms;
+	return c->now_us / MS;
 }
 
 const char *cluster_violation(const struct cluster *c)
@@ -762,7 +784,7 @@ void cluster_heal(struct cluster *c)
 
 void cluster_crash(struct cluster *c, int i)
 {
-	node_stop(&c->nodes[i]);
+	node_stop(&c->nodes[i], pk_rng_chance(&c->rng, 500000));
 }
 
 void cluster_start(struct cluster *c, int i)
@@ -773,18 +795,26 @@ void cluster_start(struct cluster *c, int i)
 
 void cluster_pause(struct cluster *c, int i, int64_t ms)
 {
-	c->nodes[i].paused_until_ms = c->now_ms + ms;
+	c->nodes[i].paused_until_us = c->now_us + ms * MS;
 }
 
-void cluster_disk(struct cluster *c, int i, int64_t least_ms, int64_t most_ms)
+void cluster_disk(struct cluster *c, int i, int64_t extra_us)
 {
-	c->nodes[i].disk_least_ms = least_ms;
-	c->nodes[i].disk_most_ms = most_ms;
+	c->nodes[i].disk_extra_us = extra_us;
 }
 
 void cluster_fail_disk(struct cluster *c, int i)
 {
-	c->nodes[i].disk_fail = true;
+	struct cluster_node *n = &c->nodes[i];
+
+	n->disk_fail = true;
+	sim_disk_set_faults(n->disk,
+			    &(struct sim_disk_faults){ .fail_at = sim_disk_ops(n->disk) + 1 });
+}
+
+void cluster_mend_disk(struct cluster *c, int i)
+{
+	sim_disk_set_faults(c->nodes[i].disk, &(struct sim_disk_faults){ 0 });
 }
 
 int cluster_add(struct cluster *c)

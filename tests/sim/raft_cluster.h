@@ -1,15 +1,13 @@
 /*
  * tests/sim/raft_cluster.h - a Raft group in one process, in virtual time, from one seed.
  *
- * Real raft_node and guard over a log that loses what was not synced, and links that lose, delay,
- * reorder and double. Each server's state is a hash chain over what was applied, durable only now
- * and then. Judged at every step:
- *     R1 the same index holds the same entry on every server that applied it (state machine safety)
- *     R2 (index, term) names one entry, and one entry before it (log matching)
- *     R3 one leader per term, and nobody leads the same term twice
- *     R4 what was acknowledged is what was applied at that index, and stays
- *     R5 a server applies every index once, in order
- * A violation is kept in `violation` (the first one), and nothing runs on.
+ * Real raft_node, guard and rlog over a disk that loses and tears what was not synced, and links
+ * that lose, delay, reorder and double. Each server's state is a hash chain over what was applied,
+ * durable only now and then. Judged at every step: R1 the same index holds the same entry on every
+ * server that applied it (state machine safety) R2 (index, term) names one entry, and one entry
+ * before it (log matching) R3 one leader per term, and nobody leads the same term twice R4 what was
+ * acknowledged is what was applied at that index, and stays R5 a server applies every index once,
+ * in order A violation is kept in `violation` (the first one), and nothing runs on.
  */
 #ifndef PK_TESTS_SIM_RAFT_CLUSTER_H
 #define PK_TESTS_SIM_RAFT_CLUSTER_H
@@ -63,12 +61,12 @@ uint64_t cluster_snapshots(const struct cluster *c);
 int cluster_propose(struct cluster *c, int i, size_t words);
 void cluster_link(struct cluster *c, int from, int to, bool up);
 void cluster_heal(struct cluster *c);
-void cluster_crash(struct cluster *c, int i);
+void cluster_crash(struct cluster *c, int i); /* killed, or by a power cut, as the seed says */
 void cluster_start(struct cluster *c, int i); /* from what its disk holds */
 void cluster_pause(struct cluster *c, int i, int64_t ms);
-void cluster_disk(struct cluster *c, int i, int64_t least_ms,
-		  int64_t most_ms);               /* of each request */
-void cluster_fail_disk(struct cluster *c, int i); /* the next request fails */
+void cluster_disk(struct cluster *c, int i, int64_t extra_us); /* at most, for each operation */
+void cluster_fail_disk(struct cluster *c, int i);              /* the next request fails */
+void cluster_mend_disk(struct cluster *c, int i);
 /* A server with an empty disk that no membership names yet. */
 int cluster_add(struct cluster *c);
 /* Ask the leader: rc of raft_node_change; the end is counted in cluster_changes. */

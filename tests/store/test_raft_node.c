@@ -1,7 +1,6 @@
 /* Elections, replication, restarts, snapshots and membership of small groups in virtual time. */
 #include "tests/lib/test.h"
 
-#include "tests/sim/mem_rlog.c"
 #include "tests/sim/raft_cluster.c"
 
 static struct cluster *group(size_t count)
@@ -141,7 +140,7 @@ static struct cluster *small_log_group(size_t count)
 	return cluster_new(&(struct cluster_options){ .count = count,
 						      .seed = 7,
 						      .guard = RAFT_GUARD_ALL,
-						      .snapshot_log_bytes = 4096,
+						      .snapshot_log_bytes = 16384,
 						      .trailing_entries = 10 });
 }
 
