@@ -485,6 +485,34 @@ static int flag_read(const struct pk_cmd *cmd, const char *arg, const char *next
 	return rc != 0 ? pk_err_wrap(err, "command line") : 0;
 }
 
+/* One word of letters, "-l", "-es", "-n5"; *taken as above. */
+static int letters_read(const struct pk_cmd *cmd, const char *word, const char *next, void *to,
+			bool *taken, struct pk_err *err)
+{
+	for (const char *c = word + 1; *c != '\0'; c++) {
+		const struct pk_opt *row = NULL;
+		const char *value = "true";
+
+		for (size_t i = 0; i < cmd->opts_count; i++)
+			row = cmd->opts[i].letter == *c ? &cmd->opts[i] : row;
+		if (row == NULL)
+			return pk_err_set(err, PK_EINVAL,
+					  "unknown option -%c in %.64s: see %s --help", *c, word,
+					  cmd->name);
+		if (row->type != PK_OPT_BOOL) {
+			value = c[1] != '\0' ? c + 1 : next;
+			*taken = c[1] == '\0';
+			if (value == NULL)
+				return pk_err_set(err, PK_EINVAL, "-%c wants a value", *c);
+		}
+		if (pk_opt_set(row, to, pk_bytes_str(value), err) != 0)
+			return pk_err_wrap(err, "command line");
+		if (row->type != PK_OPT_BOOL)
+			break;
+	}
+	return 0;
+}
+
 int pk_cmd_parse(const struct pk_cmd *cmd, int argc, char *const *argv, void *to,
 		 struct pk_strs *args, struct pk_err *err)
 {
@@ -492,6 +520,7 @@ int pk_cmd_parse(const struct pk_cmd *cmd, int argc, char *const *argv, void *to
 
 	for (int i = 1; i < argc; i++) {
 		const char *arg = argv[i];
+		const char *next = i + 1 < argc ? argv[i + 1] : NULL;
 		bool taken = false;
 		int rc;
 
@@ -509,9 +538,9 @@ int pk_cmd_parse(const struct pk_cmd *cmd, int argc, char *const *argv, void *to
 		if (strcmp(arg, "--version") == 0)
 			return PK_CMD_VERSION;
 		if (arg[1] != '-')
-			return pk_err_set(err, PK_EINVAL, "unknown option %.64s: see %s --help",
-					  arg, cmd->name);
-		rc = flag_read(cmd, arg + 2, i + 1 < argc ? argv[i + 1] : NULL, to, &taken, err);
+			rc = letters_read(cmd, arg, next, to, &taken, err);
+		else
+			rc = flag_read(cmd, arg + 2, next, to, &taken, err);
 		if (rc != 0)
 			return rc;
 		i += taken;
@@ -568,6 +597,8 @@ void pk_cmd_help(const struct pk_cmd *cmd, struct pk_buf *out)
 		if (i == 0 || strcmp(group, row->group) != 0)
 			pk_buf_printf(out, "\n%s:\n", row->group);
 		group = row->group;
+		if (row->letter != 0)
+			pk_buf_printf(&left, "-%c, ", row->letter);
 		pk_buf_printf(&left, "--%s", row->name);
 		help_value(row, &left);
 		help_line(&left, row->help, row->type == PK_OPT_BOOL ? NULL : row->dflt, out);
@@ -582,7 +613,10 @@ void pk_cmd_help(const struct pk_cmd *cmd, struct pk_buf *out)
 
 void pk_cmd_words(const struct pk_cmd *cmd, struct pk_buf *out)
 {
-	for (size_t i = 0; i < cmd->opts_count; i++)
+	for (size_t i = 0; i < cmd->opts_count; i++) {
+		if (cmd->opts[i].letter != 0)
+			pk_buf_printf(out, "-%c\n", cmd->opts[i].letter);
 		pk_buf_printf(out, "--%s\n", cmd->opts[i].name);
+	}
 	pk_buf_add_str(out, "--help\n--version\n");
 }

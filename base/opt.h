@@ -63,6 +63,7 @@ struct pk_opt {
 	const char *group;
 	const char *help;
 	size_t offset; /* of the field */
+	char letter;   /* its short form on a command line, -l; 0: none */
 };
 
 #define PK_OPT_TYPE_BOOL   bool
@@ -131,8 +132,9 @@ enum { PK_CMD_RUN = 0, PK_CMD_HELP = 1, PK_CMD_VERSION = 2 };
 
 /*
  * Read argv[1..] into the fields at `to` (which must hold its defaults) and the rest into *args:
- * --name value, --name=value, a BOOL also as --name and --no-name, and "--" before arguments that
- * begin with a dash. A lone "-" and numbers such as -1 are arguments. Returns PK_CMD_RUN,
+ * --name value, --name=value, a BOOL also as --name and --no-name, rows with a letter also as -l
+ * value, -lvalue and, of BOOLs, several in one word (-es), and "--" before arguments that begin
+ * with a dash. A lone "-" and numbers such as -1 are arguments. Returns PK_CMD_RUN,
  * PK_CMD_HELP (-h, --help), PK_CMD_VERSION (--version), or PK_EINVAL/PK_ELIMIT with a text fit to
  * be shown, which suggests the nearest name for an unknown option.
  */

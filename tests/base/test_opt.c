@@ -231,6 +231,67 @@ static void test_a_command_line_mixes_flags_and_arguments(void **state)
 	pk_strs_release(&args);
 }
 
+/* argv is not const, and string literals are */
+#define W(word) (char *)(uintptr_t)(word)
+static void test_letters_stand_alone_together_and_with_a_value(void **state)
+{
+	struct {
+		bool all, brief;
+		int count;
+	} s = { 0 };
+	const struct pk_opt short_rows[] = {
+		{ .name = "all",
+		  .type = PK_OPT_BOOL,
+		  .dflt = "false",
+		  .letter = 'a',
+		  .group = "G",
+		  .help = "All." },
+		{ .name = "brief",
+		  .type = PK_OPT_BOOL,
+		  .dflt = "false",
+		  .letter = 'b',
+		  .group = "G",
+		  .help = "Brief.",
+		  .offset = offsetof(__typeof__(s), brief) },
+		{ .name = "count",
+		  .type = PK_OPT_INT,
+		  .dflt = "1",
+		  .most = 9,
+		  .letter = 'n',
+		  .group = "G",
+		  .help = "Often.",
+		  .offset = offsetof(__typeof__(s), count) },
+	};
+	const struct pk_cmd short_cmd = { .name = "try",
+					  .args = "",
+					  .about = "",
+					  .opts = short_rows,
+					  .opts_count = 3,
+					  .args_most = 2 };
+	struct pk_strs args = PK_STRS_INIT;
+	struct pk_err err = PK_ERR_INIT;
+	struct pk_buf help = PK_BUF_INIT;
+
+	(void)state;
+	char *both[] = { W("try"), W("-abn"), W("3"), W("x") };
+	assert_int_equal(pk_cmd_parse(&short_cmd, 4, both, &s, &args, &err), PK_CMD_RUN);
+	assert_true(s.all && s.brief && s.count == 3 && args.count == 1);
+	char *joined[] = { W("try"), W("-n7"), W("-1") };
+	assert_int_equal(pk_cmd_parse(&short_cmd, 3, joined, &s, &args, &err), PK_CMD_RUN);
+	assert_int_equal(s.count, 7);
+	assert_int_equal(args.count, 2);
+	char *none[] = { W("try"), W("-n") };
+	assert_int_equal(pk_cmd_parse(&short_cmd, 2, none, &s, &args, &err), PK_EINVAL);
+	assert_string_equal(err.text, "-n wants a value");
+	char *wrong[] = { W("try"), W("-ax") };
+	assert_int_equal(pk_cmd_parse(&short_cmd, 2, wrong, &s, &args, &err), PK_EINVAL);
+	assert_string_equal(err.text, "unknown option -x in -ax: see try --help");
+	pk_cmd_help(&short_cmd, &help);
+	assert_non_null(strstr(pk_buf_str(&help), "-n, --count N"));
+	pk_buf_release(&help);
+	pk_strs_release(&args);
+}
+
 static void test_help_and_version_are_told_apart(void **state)
 {
 	struct settings *s = *state;
@@ -294,6 +355,7 @@ int main(void)
 		T(test_format_gives_what_set_reads),
 		T(test_edit_distance_counts_changes_and_swaps),
 		T(test_a_command_line_mixes_flags_and_arguments),
+		T(test_letters_stand_alone_together_and_with_a_value),
 		T(test_help_and_version_are_told_apart),
 		T(test_an_unknown_option_suggests_the_nearest),
 		T(test_help_and_words_show_every_option),
