@@ -140,6 +140,7 @@ int tree_open(struct tree **out, struct kv *kv, const struct tree_config *cfg, s
 	struct pk_bytes record;
 
 	t->kv = kv;
+	t->dirs = pk_alloc(DIR_SLOTS * sizeof(*t->dirs));
 	t->path_depth_max = cfg->path_depth_max > 0 ? cfg->path_depth_max : UINT32_MAX;
 	if (kv_get(kv, pk_bytes("M", 1), &record) == 1) {
 		int rc = load(t, record, err);
@@ -159,6 +160,7 @@ void tree_close(struct tree *t)
 	if (t == NULL)
 		return;
 	stage_release(&t->stage);
+	free(t->dirs);
 	acl_release(t);
 	sessions_release(t);
 	quotas_release(t);

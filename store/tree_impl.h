@@ -79,6 +79,18 @@ struct stage {
 	size_t table_size;
 };
 
+/* Ids of nodes that have children under way in lookups: (parent, name) -> id, direct-mapped. Only
+ * inner components of paths are kept; a node that goes takes its slot with it; nothing is added
+ * while a multi may still be dropped. What it holds changes no result. */
+#define DIR_SLOTS    4096u
+#define DIR_NAME_MAX 47u
+struct dir_slot {
+	uint64_t parent_id, id;
+	uint8_t name_bytes;
+	uint8_t name[DIR_NAME_MAX];
+};
+static_assert(sizeof(struct dir_slot) == 64, "one cache line");
+
 struct acl_list;  /* tree_acl.c */
 struct acl_undo { /* a use taken or given back in a multi */
 	uint32_t id;
@@ -99,6 +111,7 @@ struct tree {
 	uint64_t index, term;
 
 	struct stage stage;
+	struct dir_slot *dirs;
 	struct acl_list *acl_by_id, *acl_by_list;
 	uint32_t *acl_zero; /* lists that lost their last use in this operation */
 	size_t acl_zero_count, acl_zero_cap;

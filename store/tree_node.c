@@ -277,6 +277,54 @@ void node_key_new(struct tree *t, uint64_t parent_id, struct pk_bytes name, stru
 	n->name = name.len > NAME_MAX_ ? name : PK_BYTES_NONE;
 }
 
+static struct dir_slot *dir_slot(struct tree *t, uint64_t parent_id, struct pk_bytes name)
+{
+	uint64_t h = parent_id * 0x9e3779b97f4a7c15u;
+
+	for (size_t i = 0; i < name.len; i++)
+		h = (h ^ name.data[i]) * 1099511628211u;
+	return &t->dirs[(h ^ h >> 32) % DIR_SLOTS];
+}
+
+static bool dir_is(const struct dir_slot *s, uint64_t parent_id, struct pk_bytes name)
+{
+	return s->id != 0 && s->parent_id == parent_id && s->name_bytes == name.len &&
+	       memcmp(s->name, name.data, name.len) == 0;
+}
+
+/* The id of a node on the way to another, or 0. */
+static uint64_t dir_find(struct tree *t, uint64_t parent_id, struct pk_bytes name, struct node *n)
+{
+	struct dir_slot *s = NULL;
+
+	if (name.len <= DIR_NAME_MAX) {
+		s = dir_slot(t, parent_id, name);
+		if (dir_is(s, parent_id, name))
+			return s->id;
+	}
+	if (!node_child(t, parent_id, name, n))
+		return 0;
+	if (s != NULL && !t->stage.on) {
+		*s = (struct dir_slot){ .parent_id = parent_id,
+					.id = n->id,
+					.name_bytes = (uint8_t)name.len };
+		memcpy(s->name, name.data, name.len);
+	}
+	return n->id;
+}
+
+static void dir_forget(struct tree *t, const struct node *n)
+{
+	struct pk_bytes name = pk_bytes(n->key + NAME_AT, n->key_bytes - NAME_AT);
+	uint64_t parent_id = pk_get_be64(n->key + 1);
+
+	if (name.len > DIR_NAME_MAX)
+		return;
+	struct dir_slot *s = dir_slot(t, parent_id, name);
+	if (dir_is(s, parent_id, name))
+		s->id = 0;
+}
+
 bool node_find(struct tree *t, struct pk_bytes path, struct node *n)
 {
 	struct pk_bytes rest = path;
@@ -292,13 +340,18 @@ bool node_find(struct tree *t, struct pk_bytes path, struct node *n)
 		rest.len--;
 		const uint8_t *slash = memchr(rest.data, '/', rest.len);
 		size_t bytes = slash != NULL ? (size_t)(slash - rest.data) : rest.len;
-		if (bytes == 0 || !node_child(t, at, pk_bytes(rest.data, bytes), n))
+		struct pk_bytes name = pk_bytes(rest.data, bytes);
+		if (bytes == 0)
 			return false;
-		at = n->id;
+		if (slash == NULL)
+			return node_child(t, at, name, n);
+		at = dir_find(t, at, name, n);
+		if (at == 0)
+			return false;
 		rest.data += bytes;
 		rest.len -= bytes;
 	}
-	return true;
+	return false;
 }
 
 struct pk_bytes node_data(struct tree *t, const struct node *n)
@@ -445,6 +498,7 @@ void node_remove(struct tree *t, const struct node *n, struct pk_bytes path)
 {
 	uint8_t key[9];
 
+	dir_forget(t, n);
 	digest_out(t, n);
 	t->now.meta.nodes--;
 	t->now.meta.data_bytes -= path.len + n->data_bytes;
