@@ -35,6 +35,7 @@ SETTINGS = {
     "tickTime": 2000, "initLimit": 10, "syncLimit": 10,
     # containers and TTL nodes are only made here, not swept: sweeping takes its own time
     "znode.container.checkIntervalMs": 3600000,
+    "enforceQuota": "true",
     # what is damaged on purpose must not cost a second per request
     "request_throttler.shutdownTimeout": 1000,
 }

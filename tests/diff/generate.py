@@ -350,10 +350,49 @@ class Generator:
                 ("knock", {"password": b"x" * 40}, "a long password")))
         return {"session": session, "ops": [op]}
 
+    def hard_quota(self, session):
+        """An episode below /hard, one operation per batch: 3.8.0 checks a hard limit against what is applied, so
+        what is still in flight would make the answer a matter of time."""
+        r = self.r
+        count, size = r.choice((-1, 3, 6)), r.choice((-1, 40, 200))
+        limits = "/zookeeper/quota/hard/zookeeper_limits"
+        usage = "/zookeeper/quota/hard/zookeeper_stats"
+        text = f"count=-1,bytes=-1=;byteHardLimit={size};countHardLimit={count}".encode()
+
+        def create(path, data=b"", flags=0):
+            return (wire.CREATE, wire.create_body(path, data, wire.WORLD, flags), f"create {path!r} {short(data)} flags={flags}")
+
+        def delete(path):
+            return wire.DELETE, wire.text(path) + wire.int32(-1), f"delete {path!r}"
+
+        def data():
+            return None if r.random() < 0.1 else b"d" * r.choice((0, 1, 10, 30, 100))
+
+        def put(path):
+            value = data()
+            return wire.SET_DATA, wire.text(path) + wire.buffer(value) + wire.int32(-1), f"setdata {path!r} {short(value)}"
+
+        names = ["/hard/a", "/hard/b", "/hard/a/x", "/hard/c"]
+        ops = [create("/hard", b"h"), create("/zookeeper/quota/hard"), create(limits, text),
+               create(usage, b"count=1,bytes=1" if r.random() < 0.8 else b"")]
+        for _ in range(r.randrange(10, 30)):
+            x = r.random()
+            ops.append(create(r.choice(names), data(), r.choice((0, 0, 1))) if x < 0.4 else put(r.choice(names + ["/hard"]))
+                       if x < 0.65 else delete(r.choice(names)) if x < 0.85
+                       else (wire.GET_DATA, wire.text(usage) + b"\0", f"get_data {usage!r}"))
+        ops += [delete(limits), delete(usage), delete("/zookeeper/quota/hard")]
+        ops += [delete(n) for n in reversed(names)] + [delete("/hard")]
+        return [{"session": session, "ops": [("req",) + op]} for op in ops]
+
     def batches(self):
         while self.count < self.total:
             session = self.r.randrange(SESSIONS)
             self.session = session
+            if self.r.random() < 0.01:
+                for batch in self.hard_quota(session):
+                    self.count += 1
+                    yield batch
+                continue
             x = self.r.random()
             batch = (self.special(session) if x < 0.2 else self.transaction(session) if x < 0.55
                      else self.ordinary(session))
