@@ -125,6 +125,7 @@ static void on_open(void *owner)
 	info.x509_super = subject != NULL && cs->cfg.x509_super != NULL &&
 			  strcmp(subject, cs->cfg.x509_super) == 0;
 	c->conn = server_conn_new(cs->server, c, &info);
+	cs->stats.handshaking--;
 	free(subject);
 }
 
@@ -157,6 +158,8 @@ static void client_free(struct client *c)
 	TAILQ_REMOVE(&cs->all, c, link);
 	address_leave(cs, c->address);
 	cs->stats.now--;
+	if (c->conn == NULL)
+		cs->stats.handshaking--;
 	zk_frame_release(&c->frame);
 	free(c);
 }
@@ -166,6 +169,7 @@ static void on_close(void *owner, const char *reason)
 	struct client *c = owner;
 
 	LOG_DEBUG("client.closed", "from=%s reason=\"%s\"", c->text, reason);
+	c->clients->stats.handshakes_failed += c->conn == NULL;
 	client_free(c);
 }
 
@@ -206,6 +210,7 @@ static void on_accept(void *owner, struct net_stream *s)
 	zk_frame_init(&c->frame, cs->cfg.frame_bytes_max);
 	TAILQ_INSERT_TAIL(&cs->all, c, link);
 	cs->stats.now++;
+	cs->stats.handshaking++;
 	cs->stats.accepted++;
 	net_stream_bind(s, &ops, c);
 }

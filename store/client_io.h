@@ -43,6 +43,8 @@ struct clients_config {
 
 struct clients_stats {
 	uint64_t accepted, refused_limit, bad_frames, words;
+	uint64_t handshakes_failed;
+	size_t handshaking; /* not open yet */
 	size_t now;
 };
 

@@ -19,6 +19,7 @@ struct commands {
 	struct commands_config cfg;
 	uint64_t words_received, words_sent; /* words count as requests, as in ZooKeeper */
 	uint64_t slow_syncs;
+	uint64_t *seen; /* of counters kept elsewhere: what the registry has of them, by metric */
 	int64_t trace_mask;
 	char version[128]; /* "3.8.0-paddock-0.1.0, built on 2026-11-21 12:00 UTC" */
 	struct net_http *admin, *prometheus; /* NULL: not open */

@@ -14,6 +14,7 @@
 #include "store/admin_io.h"
 #include "store/commands_int.h"
 #include "store/metrics.h"
+#include "store/metrics_io.h"
 #include "zkproto/record.h"
 
 #define DIR_DEPTH_MAX 8
@@ -36,10 +37,12 @@ static const char *mode_name(const struct commands *c, const struct server_stats
 
 void command_figures(struct commands *c, struct command_figures *f)
 {
+	static const struct tree_meta no_tree;
 	struct server_stats *s = &f->server;
 
 	server_stats(c->cfg.server, s);
-	f->tree = tree_meta(server_tree(c->cfg.server));
+	struct tree *tree = server_tree(c->cfg.server);
+	f->tree = tree != NULL ? tree_meta(tree) : &no_tree; /* being replaced */
 	f->mode = mode_name(c, s);
 	f->read_only = false;
 	f->received = s->packets_received + c->words_received;
@@ -345,6 +348,11 @@ void commands_word(struct commands *c, struct client *from, enum zk_word word, s
 	}
 }
 
+void commands_tick(struct commands *c)
+{
+	metrics_measure(c);
+}
+
 /* ---- life ---- */
 
 static void version_make(struct commands *c)
@@ -366,6 +374,7 @@ int commands_start(struct commands **out, const struct commands_config *cfg, str
 
 	c->cfg = *cfg;
 	c->trace_mask = TRACE_MASK;
+	c->seen = pk_alloc(STORE_METRIC_COUNT * sizeof(*c->seen));
 	version_make(c);
 	int rc = admin_start(c, err);
 	if (rc != 0) {
@@ -381,5 +390,6 @@ void commands_free(struct commands *c)
 	if (c == NULL)
 		return;
 	admin_stop(c);
+	free(c->seen);
 	free(c);
 }

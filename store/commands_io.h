@@ -31,6 +31,8 @@ PK_CHECKED int commands_start(struct commands **out, const struct commands_confi
 /* The answer to a four-letter word, appended. */
 void commands_word(struct commands *c, struct client *from, enum zk_word word, struct pk_bytes mask,
 		   struct pk_buf *out);
+/* Every few milliseconds: what the disk and the loop measured goes into the metrics. */
+void commands_tick(struct commands *c);
 void commands_free(struct commands *c);
 
 #endif

@@ -47,6 +47,8 @@ struct disk_io {
 	bool stopping;
 	bool names_moved; /* by a synchronous call: what the thread has open may be another file */
 	struct disk_io_stats stats;
+	int64_t times_us[DISK_IO_TIMES];
+	size_t time_count;
 
 	int broken; /* the log thread's: the first failure, and its text */
 	struct pk_err failure;
@@ -293,6 +295,8 @@ static void *log_thread(void *arg)
 		d->stats.requests += stats.requests;
 		d->stats.synced_writes += stats.synced_writes;
 		d->stats.written_bytes += stats.written_bytes;
+		if (stats.synced_writes > 0 && d->time_count < DISK_IO_TIMES)
+			d->times_us[d->time_count++] = stats.request_us_max;
 		if (stats.request_us_max > d->stats.request_us_max)
 			d->stats.request_us_max = stats.request_us_max;
 		bool was_empty = d->done == NULL;
@@ -540,4 +544,14 @@ void disk_io_stats(struct disk_io *d, struct disk_io_stats *out)
 	*out = d->stats;
 	d->stats.request_us_max = 0;
 	pthread_mutex_unlock(&d->lock);
+}
+
+size_t disk_io_times(struct disk_io *d, int64_t us[DISK_IO_TIMES])
+{
+	pthread_mutex_lock(&d->lock);
+	size_t count = d->time_count;
+	memcpy(us, d->times_us, count * sizeof(us[0]));
+	d->time_count = 0;
+	pthread_mutex_unlock(&d->lock);
+	return count;
 }

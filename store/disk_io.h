@@ -36,5 +36,9 @@ struct disk_io_stats {
 	int64_t request_us_max; /* the longest request since the last call */
 };
 void disk_io_stats(struct disk_io *d, struct disk_io_stats *out);
+/* How long the requests with a sync took, since the last call: at most DISK_IO_TIMES, the first
+ * ones. Returns how many. */
+#define DISK_IO_TIMES 256
+size_t disk_io_times(struct disk_io *d, int64_t us[DISK_IO_TIMES]);
 
 #endif

@@ -6,8 +6,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "store/commands_int.h"
 #include "store/metrics.h"
+
+#define STALL_MS 10 /* no turn of the loop should take longer */
 
 static double open_files(void)
 {
@@ -33,6 +36,14 @@ static double resident_bytes(void)
 		resident = 0;
 	pk_ignore(fclose(f), "only read");
 	return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* A counter whose total is kept elsewhere: the registry gets what is new, and may be reset. */
+static void catch_up(struct commands *c, struct pk_metrics *m, enum store_metric id, uint64_t total)
+{
+	if (total > c->seen[id])
+		pk_counter_add(m, id, (int64_t)(total - c->seen[id]));
+	c->seen[id] = total;
 }
 
 /* Of the leader alone: other servers do not show these. */
@@ -87,8 +98,11 @@ static void gather_group(struct commands *c, struct pk_metrics *m, const struct 
 {
 	struct raft_node *raft = server_raft(c->cfg.server);
 	struct raft_member members[RAFT_NODE_MEMBERS_MAX];
-	size_t voters = 0, count = raft_node_members(raft, members, PK_COUNT(members));
+	size_t voters = 0, count;
 
+	if (raft == NULL) /* it asks the others whether there is a group to join */
+		return;
+	count = raft_node_members(raft, members, PK_COUNT(members));
 	for (size_t i = 0; i < count; i++)
 		voters += members[i].role == RAFT_NODE_VOTER;
 	if (c->cfg.cfg->distributed)
@@ -140,16 +154,50 @@ void metrics_gather(struct commands *c)
 	pk_gauge_set(m, M_LAST_CLIENT_RESPONSE_SIZE, (double)s->reply_last);
 	pk_gauge_set(m, M_MAX_CLIENT_RESPONSE_SIZE, (double)s->reply_max);
 	pk_gauge_set(m, M_MIN_CLIENT_RESPONSE_SIZE, (double)s->reply_min);
-	pk_gauge_set(m, M_OUTSTANDING_TLS_HANDSHAKE, 0);
+	pk_gauge_set(m, M_OUTSTANDING_TLS_HANDSHAKE, (double)clients.handshaking);
 	pk_gauge_set(m, M_AUTH_FAILED_COUNT, (double)s->auth_failures);
-	pk_gauge_set(m, M_NON_MTLS_REMOTE_CONN_COUNT, 0);
-	pk_gauge_set(m, M_NON_MTLS_LOCAL_CONN_COUNT, 0);
+	pk_gauge_set(m, M_NON_MTLS_REMOTE_CONN_COUNT, (double)s->no_cert_remote);
+	pk_gauge_set(m, M_NON_MTLS_LOCAL_CONN_COUNT, (double)s->no_cert_local);
+	catch_up(c, m, M_CONNECTION_REJECTED, clients.refused_limit);
+	catch_up(c, m, M_UNSUCCESSFUL_HANDSHAKE, clients.handshakes_failed);
+	catch_up(c, m, M_SNAP_COUNT, s->state_transfers_out);
 
 	pk_gauge_set(m, M_PADDOCK_DISK_FREE_BYTES, (double)disk->free_bytes(disk->impl));
 	pk_gauge_set(m, M_PADDOCK_LOG_BYTES, (double)rlog_bytes(c->cfg.log));
+	pk_gauge_set(m, M_PADDOCK_OVERLAY_BYTES, (double)s->overlay_bytes);
+	pk_gauge_set(m, M_PADDOCK_STATE_BYTES, (double)s->state_bytes);
+	pk_gauge_set(m, M_PADDOCK_DURABLE_INDEX, (double)s->durable_index);
+	pk_gauge_set(m, M_PADDOCK_LEADER_ID, (double)s->leader_id);
+	pk_gauge_set(m, M_PADDOCK_SERVING, s->serving);
+	pk_gauge_set(m, M_PADDOCK_WRITES_REFUSED, s->write_refused);
+	catch_up(c, m, M_PADDOCK_BAD_FRAMES, s->bad_frames + clients.bad_frames);
+	catch_up(c, m, M_PADDOCK_STATE_COMMITS, s->commits);
+	catch_up(c, m, M_PADDOCK_STATE_TRANSFERS_IN, s->state_transfers_in);
+	catch_up(c, m, M_PADDOCK_STATE_TRANSFERS_OUT, s->state_transfers_out);
+	catch_up(c, m, M_PADDOCK_CONNECTIONS_LOST_LEADER, s->connections_lost_leader);
 	pk_gauge_set(m, M_PADDOCK_APPLIED_INDEX, (double)f.tree->index);
 	pk_gauge_set(m, M_PADDOCK_RESIDENT_BYTES, resident_bytes());
 	gather_group(c, m, s);
+}
+
+void metrics_measure(struct commands *c)
+{
+	struct pk_metrics *m = server_metrics(c->cfg.server);
+	int64_t us[DISK_IO_TIMES], stall_ms = net_loop_stall_max_us(c->cfg.loop) / 1000;
+	size_t count = disk_io_times(c->cfg.disk, us);
+
+	for (size_t i = 0; i < count; i++) {
+		pk_summary_record(m, M_FSYNCTIME, us[i] / 1000);
+		pk_summary_record(m, M_PADDOCK_LOG_SYNC_US, us[i]);
+		if (us[i] / 1000 <= c->cfg.cfg->fsync_warn_ms)
+			continue;
+		c->slow_syncs++;
+		LOG_WARN("log.sync_slow", "took_ms=%" PRId64, us[i] / 1000);
+	}
+	if (stall_ms >= STALL_MS) {
+		pk_summary_record(m, M_PADDOCK_LOOP_STALL_MS, stall_ms);
+		pk_summary_record(m, M_JVM_PAUSE_TIME_MS, stall_ms);
+	}
 }
 
 uint64_t metrics_slow_syncs(const struct commands *c)

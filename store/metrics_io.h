@@ -12,6 +12,9 @@
 struct commands;
 
 void metrics_gather(struct commands *c);
+/* What is lost if it is not asked for often: times of single writes, the longest turn of the loop.
+ */
+void metrics_measure(struct commands *c);
 /* Syncs of the log that took longer than fsync.warningthresholdms. */
 uint64_t metrics_slow_syncs(const struct commands *c);
 

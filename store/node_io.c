@@ -16,6 +16,7 @@
 #include "store/client_io.h"
 #include "store/commands_io.h"
 #include "store/disk_io.h"
+#include "store/metrics.h"
 #include "store/peer_io.h"
 #include "store/sasl_io.h"
 #include "store/server.h"
@@ -104,6 +105,8 @@ static void on_committed(void *owner, struct kv_job *job, const struct pk_err *e
 	struct node *n = owner;
 
 	now(n);
+	pk_summary_record(server_metrics(n->server), M_SNAPSHOTTIME, took_us / 1000);
+	pk_summary_record(server_metrics(n->server), M_PADDOCK_STATE_COMMIT_US, took_us);
 	if (took_us > n->cfg->fsync_warn_ms * 1000)
 		LOG_WARN("store.commit_slow", "took_ms=%" PRId64, took_us / 1000);
 	server_commit_done(n->server, job, err->code, err);
@@ -378,6 +381,7 @@ static void on_tick(void *owner)
 	now(n);
 	server_tick(n->server);
 	peers_tick(n->peers);
+	commands_tick(n->commands);
 	if (net_now_ms(n->loop) >= n->disk_check_ms) {
 		n->disk_check_ms = net_now_ms(n->loop) + DISK_CHECK_MS;
 		check_disk(n);
@@ -624,6 +628,12 @@ static int list_members(struct node *n, struct pk_err *err)
 	return rc;
 }
 
+static void started(struct node *n, enum store_metric metric, int64_t begun_us)
+{
+	pk_summary_record(server_metrics(n->server), metric,
+			  (net_now_fresh_us() - begun_us) / 1000);
+}
+
 static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 {
 	const struct store_config *cfg = n->cfg;
@@ -632,6 +642,7 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 				  .cluster_id = cluster_id_of(cfg),
 				  .server_id = my_id(cfg) };
 
+	int64_t begun_us = net_now_fresh_us();
 	int rc = pk_random_secret(&lc.secret, sizeof(lc.secret), err);
 	if (rc == 0)
 		rc = disk_io_open(&n->disk, log_dir, n->loop, err);
@@ -639,6 +650,9 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 		rc = rlog_open(&n->log, disk_io_disk(n->disk), &lc, &n->loaded, err);
 	if (rc != 0)
 		return pk_err_wrap(err, "open the log in %s", log_dir);
+	started(n, M_STARTUP_TXNS_LOAD_TIME, begun_us);
+	pk_summary_record(server_metrics(n->server), M_STARTUP_TXNS_LOADED,
+			  (int64_t)n->loaded.record_count);
 	if (n->loaded.torn_tail)
 		LOG_INFO("log.torn_tail", "dir=%s note=\"an unfinished last write was cut off\"",
 			 log_dir);
@@ -845,6 +859,7 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 {
 	struct node *n = pk_alloc(sizeof(*n));
 	char *log_dir = NULL;
+	int64_t begun_us = net_now_fresh_us();
 	uint64_t seed;
 
 	n->loop = loop;
@@ -858,6 +873,8 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 		rc = applier_start(&n->applier, loop, on_committed, n, err);
 	if (rc == 0)
 		rc = start_server(n, err);
+	if (rc == 0)
+		started(n, M_STARTUP_SNAP_LOAD_TIME, begun_us);
 	if (rc == 0 && cfg->auth_sasl)
 		rc = sasl_start(&n->sasl, cfg, err);
 	if (rc == 0)
@@ -875,6 +892,7 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 		node_free(n);
 		return rc;
 	}
+	started(n, M_DBINITTIME, begun_us);
 	n->turn = net_loop_on_turn(loop, on_turn, n);
 	n->tick = net_timer_new(loop, on_tick, n);
 	int64_t tick_ms = cfg->heartbeat_ms / 2 > 0 ? cfg->heartbeat_ms / 2 : 1;

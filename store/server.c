@@ -233,13 +233,7 @@ static bool propose_pack(struct server *s, struct txn_pack *pack)
 	if (raft_node_propose(s->raft, txn_pack_finish(pack, &header), on_proposed, s, &err) != 0)
 		return false; /* not the leader any more, or too many under way: the next turn tells
 			       */
-	s->stats.entries++;
-	int64_t bytes = (int64_t)txn_pack_bytes(pack);
-	s->stats.proposal_last = bytes;
-	if (s->stats.proposal_min < 0 || bytes < s->stats.proposal_min)
-		s->stats.proposal_min = bytes;
-	if (bytes > s->stats.proposal_max)
-		s->stats.proposal_max = bytes;
+	count_proposed(s, txn_pack_bytes(pack), txn_pack_count(pack));
 	return true;
 }
 
@@ -294,6 +288,8 @@ static void follower_turn(struct server *s)
 				      txn_pack_finish(pack, &header)))
 			return; /* not connected yet, or it is slow: they wait here, bounded by the
 				   backlog */
+		pk_summary_record(s->metrics, M_LEARNER_REQUEST_PROCESSOR_QUEUE_SIZE,
+				  (int64_t)txn_pack_count(pack));
 		outbox_sent(s, pack);
 	}
 }
@@ -378,6 +374,7 @@ void server_turn(struct server *s)
 {
 	if (s->dead || s->tree == NULL || s->raft == NULL)
 		return;
+	count_serving(s);
 	bool crowded = s->backlog_bytes > SERVER_BACKLOG_BYTES_MAX;
 	if (s->leading)
 		leader_turn(s);
@@ -471,6 +468,7 @@ static void after_session_op(struct server *s, const struct txn_op *op, const st
 		break;
 	case TXN_EXPIRE:
 		s->stats.sessions_expired++;
+		pk_counter_add(s->metrics, M_STALE_SESSIONS_EXPIRED, 1);
 		/* fall through */
 	case ZK_OP_CLOSE_SESSION:
 		if (s->clock != NULL)
@@ -531,11 +529,13 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 	struct pending p = { 0 };
 
 	tree_apply(s->tree, op, ids, r);
-	s->stats.ops_applied++;
+	count_op(s, header, op, r);
 	digest_log(s);
 	for (size_t i = 0; i < r->event_count; i++) {
 		pk_buf_clear(&s->event_frame); /* encoded by the first who is told */
-		watch_fire(s->watches, r->events[i].type, r->events[i].path, conn_tell, s);
+		count_watches(
+			s, r->events[i].type,
+			watch_fire(s->watches, r->events[i].type, r->events[i].path, conn_tell, s));
 	}
 	if (op->origin == s->cfg.id) {
 		while (s->pending_count > 0 && pending_at(s, 0)->seq < op->seq) {
@@ -603,12 +603,15 @@ static void on_apply(void *owner, uint64_t index, uint64_t term, struct pk_bytes
 			  "passed on");
 		server_fatal(s, &err);
 	} else if (tree_entry_begin(s->tree, &entry.header, index, term)) {
+		int64_t begun_us = server_clock_us(s);
+
 		while ((rc = txn_entry_next(&entry, &op, &err)) == 1 && !s->dead)
 			apply_op(s, &entry.header, &op, entry.ids);
 		if (rc < 0) /* its checksum was right: it was packed wrong, everywhere */
 			server_fatal(s, &err);
 		tree_entry_end(s->tree);
 		s->log_bytes += data.len;
+		count_entry(s, &entry.header, begun_us);
 	}
 	txn_entry_release(&entry);
 }
@@ -617,6 +620,7 @@ static void on_role(void *owner, enum raft_node_role role, uint64_t term, uint64
 {
 	struct server *s = server_of(owner);
 	bool was_leading = s->leading;
+	uint64_t leader_before = s->leader_id;
 
 	if (s->dead || (role == s->role && term == s->term && leader_id == s->leader_id))
 		return;
@@ -632,6 +636,7 @@ static void on_role(void *owner, enum raft_node_role role, uint64_t term, uint64
 	}
 	if (role == RAFT_NODE_LEADER)
 		s->leading = true;
+	count_leader(s, was_leading, leader_before);
 	if (leader_id != 0)
 		s->leaderless_since_ms = 0;
 	else if (s->leaderless_since_ms == 0)
@@ -911,8 +916,10 @@ void server_tick(struct server *s)
 		next = TAILQ_NEXT(c, link);
 		if (s->now_ms - c->since_ms <= SERVER_CONNECT_WAIT_MS)
 			break;
-		if (c->state == CONN_NEW)
+		if (c->state == CONN_NEW) {
+			pk_counter_add(s->metrics, M_SESSIONLESS_CONNECTIONS_EXPIRED, 1);
 			conn_close(c, false, "no connect request");
+		}
 	}
 	state_tick(s);
 }
@@ -946,7 +953,7 @@ int server_open(struct server **out, const struct server_config *cfg,
 	}
 	s->durable = *tree_meta(s->tree);
 	s->metrics = store_metrics_new();
-	s->stats.started_ms = now_ms;
+	s->stats.started_ms = s->unserving_since_ms = s->led_since_ms = now_ms;
 	s->stats.durable_wall_ms = wall_ms;
 	server_stats_reset(s);
 	s->watches = watch_table_new(cfg->watches_max);
@@ -1016,6 +1023,8 @@ void server_stats(struct server *s, struct server_stats *out)
 	*out = s->stats;
 	out->watches = watch_count(s->watches);
 	out->watch_paths = watch_path_count(s->watches);
+	out->overlay_bytes = kv_overlay_bytes(s->kv);
+	out->state_bytes = kv_disk_bytes(s->kv);
 	out->durable_index = s->durable.index;
 	out->durable_zxid = s->durable.zxid;
 	out->outstanding = 0;

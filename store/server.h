@@ -198,9 +198,11 @@ struct server_stats {
 	uint64_t watches, watch_paths;
 	uint64_t proposals, entries, ops_applied;
 	uint64_t durable_index, durable_zxid;
-	int64_t durable_wall_ms; /* when it was found to be */
+	uint64_t overlay_bytes, state_bytes; /* see kv_overlay_bytes, kv_disk_bytes */
+	int64_t durable_wall_ms;             /* when it was found to be */
 	uint64_t commits;
 	uint64_t state_transfers_in, state_transfers_out;
+	uint64_t no_cert_local, no_cert_remote; /* TLS connections without a client certificate */
 	uint64_t sessions_expired, bad_frames, auth_failures, connections_lost_leader;
 	int64_t latency_min_us, latency_max_us; /* request latency since reset */
 	uint64_t latency_sum_us, latency_count;

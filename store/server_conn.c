@@ -27,6 +27,7 @@ void conn_send(struct conn *c, struct pk_bytes frame)
 	c->server->stats.packets_sent++;
 	if (waiting > CONN_OUT_BYTES_MAX && !c->blocked) {
 		c->blocked = true;
+		pk_counter_add(c->server->metrics, M_PADDOCK_REPLY_QUEUE_PAUSES, 1);
 		conn_flow(c);
 	}
 }
@@ -61,6 +62,7 @@ static void count_latency(struct conn *c, const struct req *q)
 	c->stats.sum_latency_us += (uint64_t)us;
 	c->stats.count_latency++;
 	c->stats.last_latency_us = us;
+	count_latency_us(s, q->kind == REQ_WRITE, us);
 	c->stats.last_response_ms = s->now_ms;
 	c->stats.last_op = q->op;
 	if (q->xid >= 0) /* not a ping, nor the setting of watches */
@@ -71,6 +73,7 @@ static void count_reply(struct server *s, size_t frame_bytes)
 {
 	int64_t bytes = (int64_t)frame_bytes - 4;
 
+	pk_counter_add(s->metrics, M_RESPONSE_BYTES, (int64_t)frame_bytes);
 	s->stats.reply_last = bytes;
 	if (s->stats.reply_min < 0 || bytes < s->stats.reply_min)
 		s->stats.reply_min = bytes;
@@ -123,6 +126,7 @@ void conn_tell(void *owner, int32_t event, struct pk_bytes path, void *arg)
 		zk_watcher_event_encode(f, &e);
 		pk_put_be32(f->data, (uint32_t)(f->len - 4));
 	}
+	pk_counter_add(s->metrics, M_WATCH_BYTES, (int64_t)f->len);
 	conn_send(c, pk_buf_bytes(f));
 }
 
@@ -148,6 +152,7 @@ static void ring_push(struct conn *c, const struct req *q)
 		c->ring_head = 0;
 	}
 	c->ring[(c->ring_head + c->ring_count++) & (c->ring_cap - 1)] = *q;
+	pk_summary_record(c->server->metrics, M_REQUESTS_IN_SESSION_QUEUE, c->ring_count);
 	c->ring_bytes += q->len;
 }
 
@@ -188,6 +193,8 @@ void conn_flow(struct conn *c)
 
 	if (pause != c->paused) {
 		c->paused = pause;
+		if (pause && c->state == CONN_OPEN && !c->blocked)
+			pk_counter_add(c->server->metrics, M_REQUEST_THROTTLE_WAIT_COUNT, 1);
 		c->server->out.pause(c->io, pause);
 	}
 }
@@ -303,6 +310,8 @@ static void answer(struct conn *c, const struct req *q, struct pk_bytes body)
 	}
 	if (r.err != 0 && q->op != ZK_OP_MULTI_READ)
 		f->len = REPLY_HEADER_BYTES;
+	else
+		count_read(s, q->op, body, f->len - REPLY_HEADER_BYTES);
 	reply_end(c, q, last_zxid(c), r.err);
 }
 
@@ -315,9 +324,11 @@ static void drain(struct conn *c, bool even_if_blocked)
 		if (kind == REQ_WRITE || kind == REQ_SYNC)
 			break;
 		struct req q = ring_pop(c);
-		if (kind == REQ_READ)
+		if (kind == REQ_READ) {
+			pk_summary_record(c->server->metrics, M_READ_COMMITPROC_TIME_MS,
+					  (server_clock_us(c->server) - q.at_us) / 1000);
 			answer(c, &q, pk_bytes(q.body, q.len));
-		else
+		} else
 			reply_error(c, &q, last_zxid(c), (int32_t)q.seq);
 		free(q.body);
 	}
@@ -497,6 +508,7 @@ static void request(struct conn *c, struct pk_bytes frame)
 		break;
 	case OP_WRITE:
 		if (s->write_refused) {
+			pk_counter_add(s->metrics, M_PADDOCK_DISK_LOW_REFUSALS, 1);
 			q.kind = REQ_ERROR;
 			q.seq = (uint64_t)(int64_t)ZK_ESYSTEM;
 			break;
@@ -557,6 +569,9 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 		return;
 	}
 	c->read_only_byte = r.has_read_only;
+	pk_counter_add(s->metrics, M_CONNECTION_REQUEST_COUNT, 1);
+	if (r.session_id != 0)
+		pk_counter_add(s->metrics, M_CONNECTION_REVALIDATE_COUNT, 1);
 	c->timeout_ms = r.timeout_ms < s->cfg.session_min_ms   ? s->cfg.session_min_ms
 			: r.timeout_ms > s->cfg.session_max_ms ? s->cfg.session_max_ms
 							       : r.timeout_ms;
@@ -636,8 +651,10 @@ static void joined(struct conn *c, const struct tree_result *r)
 
 void conn_result(struct conn *c, const struct txn_op *op, const struct tree_result *r)
 {
-	if (c->state == CONN_CLOSED)
+	if (c->state == CONN_CLOSED) {
+		pk_counter_add(c->server->metrics, M_STALE_REPLIES, 1);
 		return;
+	}
 	if (op->type == ZK_OP_CREATE_SESSION || op->type == TXN_ATTACH) {
 		PK_ASSERT(c->state == CONN_JOINING);
 		joined(c, r);
@@ -692,6 +709,12 @@ struct conn *server_conn_new(struct server *s, void *io, const struct conn_info 
 	c->io = io;
 	c->since_ms = s->now_ms;
 	c->secure = info->secure;
+	if (info->secure && info->x509_subject == NULL) {
+		bool local = strncmp(info->ip, "127.", 4) == 0 || strcmp(info->ip, "::1") == 0;
+
+		s->stats.no_cert_local += local;
+		s->stats.no_cert_remote += !local;
+	}
 	c->stats = (struct conn_stats){ .established_wall_ms = s->wall_ms,
 					.heard_ms = s->now_ms,
 					.last_xid = -1,
@@ -720,6 +743,7 @@ void server_conn_frame(struct conn *c, struct pk_bytes body)
 		return;
 	c->stats.received++;
 	c->stats.heard_ms = s->now_ms;
+	pk_counter_add(s->metrics, M_BYTES_RECEIVED_COUNT, (int64_t)body.len + 4);
 	s->stats.packets_received++;
 	if (c->state == CONN_NEW) {
 		connect_request(c, body);
@@ -752,6 +776,9 @@ void server_conn_gone(struct conn *c)
 	struct server *s = c->server;
 
 	PK_ASSERT(c->magic == CONN_MAGIC && !c->gone);
+	pk_counter_add(s->metrics, M_CONNECTION_DROP_COUNT, 1);
+	if (!server_serving(s))
+		pk_counter_add(s->metrics, M_CNXN_CLOSED_WITHOUT_ZK_SERVER_RUNNING, 1);
 	if (c->state == CONN_OPEN)
 		HASH_DELETE(hh, s->by_session, c);
 	c->state = CONN_CLOSED;

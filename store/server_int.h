@@ -157,7 +157,13 @@ struct server {
 	struct pk_metrics *metrics;
 	struct server_digest digests[SERVER_DIGESTS]; /* ring */
 	size_t digest_count;                          /* ever */
-	bool dead;                                    /* fatal was called */
+	struct {
+		uint64_t index;
+		int64_t at_us;
+	} proposed[4]; /* the entries under way, by index */
+	bool was_serving;
+	int64_t unserving_since_ms, led_since_ms;
+	bool dead; /* fatal was called */
 };
 
 /* server.c */
@@ -172,6 +178,17 @@ uint64_t server_submit(struct server *s, const struct txn_op *op, const struct t
 /* Wait for the sync operation that is in the outbox, or a new one; not one before `after_seq`. */
 uint64_t server_submit_sync(struct server *s, struct conn *c, uint64_t after_seq);
 void server_set_tree(struct server *s, struct tree *t);
+
+/* server_count.c */
+void count_read(struct server *s, int32_t op, struct pk_bytes body, size_t reply_bytes);
+void count_latency_us(struct server *s, bool write, int64_t us);
+void count_proposed(struct server *s, size_t bytes, size_t ops); /* the newest entry of the log */
+void count_entry(struct server *s, const struct txn_header *header, int64_t begun_us);
+void count_op(struct server *s, const struct txn_header *header, const struct txn_op *op,
+	      const struct tree_result *r);
+void count_watches(struct server *s, int32_t event, size_t told);
+void count_leader(struct server *s, bool was_leading, uint64_t leader_before);
+void count_serving(struct server *s);
 
 /* server_conn.c */
 void conn_result(struct conn *c, const struct txn_op *op, const struct tree_result *r);
