@@ -309,16 +309,17 @@ static void owner_auth(void *owner, void *io, struct pk_bytes scheme, struct pk_
 }
 
 static int32_t owner_sasl(void *owner, void *io, struct pk_bytes token, struct pk_buf *out,
-			  bool *out_null, char *id, size_t id_bytes)
+			  bool *out_null, struct server_auth_result *result)
 {
 	struct client *c = io;
 	struct clients_config *cfg = &c->clients->cfg;
 
 	pk_ignore(owner, "the connection knows its clients");
 	*out_null = true;
+	*result = (struct server_auth_result){ 0 };
 	if (cfg->sasl == NULL) /* not configured: a null token and no error, as ZooKeeper */
 		return 0;
-	return cfg->sasl(cfg->owner, &c->sasl, token, out, out_null, id, id_bytes);
+	return cfg->sasl(cfg->owner, &c->sasl, token, out, out_null, result);
 }
 
 void clients_server_owner(struct server_owner *out)

@@ -33,7 +33,7 @@ struct clients_config {
 	/* One SASL step and its end, see server_owner.sasl; *slot is the connection's own, NULL at
 	 * first. */
 	int32_t (*sasl)(void *owner, void **slot, struct pk_bytes token, struct pk_buf *out,
-			bool *out_null, char *id, size_t id_bytes);
+			bool *out_null, struct server_auth_result *result);
 	void (*sasl_free)(void *slot);
 	const char *super_digest; /* "super:base64", or NULL */
 	const char *digest_alg;   /* of the digest scheme: "SHA1" */

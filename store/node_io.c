@@ -472,7 +472,9 @@ static uint32_t txn_flags(const struct store_config *cfg)
 {
 	return (cfg->enforce_quota ? TXN_ENFORCE_QUOTA : 0) | (cfg->skip_acl ? TXN_SKIP_ACL : 0) |
 	       (cfg->extended_types ? TXN_EXTENDED_TYPES : 0) |
-	       (cfg->reconfig_enabled ? TXN_RECONFIG_ENABLED : 0);
+	       (cfg->reconfig_enabled ? TXN_RECONFIG_ENABLED : 0) |
+	       (cfg->auth_x509 ? TXN_SCHEME_X509 : 0) | (cfg->auth_sasl ? TXN_SCHEME_SASL : 0) |
+	       (cfg->digest_auth ? 0 : TXN_NO_DIGEST);
 }
 
 static int start_server(struct node *n, struct pk_err *err)
@@ -501,7 +503,9 @@ static int start_server(struct node *n, struct pk_err *err)
 		.container_per_minute = (uint32_t)cfg->container_per_minute,
 		.path_depth_max = (uint32_t)cfg->path_depth_max,
 		.auth_required = cfg->auth_enforced || cfg->sasl_required,
-		.auth_schemes = cfg->auth_enforced ? cfg->auth_schemes : "sasl",
+		/* sessionRequireClientSASLAuth wins (AuthenticationHelper.initConfigurations) */
+		.auth_schemes = cfg->sasl_required ? "sasl" : cfg->auth_schemes,
+		.sasl_failed_ok = cfg->sasl_failed_ok,
 		.standalone = !cfg->distributed,
 	};
 	struct server_owner so = {
@@ -776,11 +780,11 @@ static void on_word(void *owner, struct client *c, enum zk_word word, struct pk_
 }
 
 static int32_t on_sasl(void *owner, void **slot, struct pk_bytes token, struct pk_buf *out,
-		       bool *out_null, char *id, size_t id_bytes)
+		       bool *out_null, struct server_auth_result *result)
 {
 	struct node *n = owner;
 
-	return sasl_step(n->sasl, slot, token, out, out_null, id, id_bytes);
+	return sasl_step(n->sasl, slot, token, out, out_null, result);
 }
 
 static int start_clients(struct node *n, struct pk_err *err)

@@ -60,7 +60,7 @@ struct server_auth_result {
 	struct {
 		char scheme[16];
 		char id[256];
-	} ids[2]; /* what the connection may now call itself */
+	} ids[3]; /* what the connection may now call itself */
 };
 
 struct server_owner {
@@ -82,10 +82,10 @@ struct server_owner {
 	/* The addauth request of a scheme. */
 	void (*auth)(void *owner, void *io, struct pk_bytes scheme, struct pk_bytes auth,
 		     struct server_auth_result *result);
-	/* One SASL step. 0: *out is the next token (may be null); otherwise a ZooKeeper error,
-	 * connection closes. *id filled once done. */
+	/* One SASL step. 0: *out is the next token (may be null); otherwise a ZooKeeper error: the
+	 * login failed. result->ok with the identities once it is done. */
 	int32_t (*sasl)(void *owner, void *io, struct pk_bytes token, struct pk_buf *out,
-			bool *out_null, char *id, size_t id_bytes);
+			bool *out_null, struct server_auth_result *result);
 	/*
 	 * Fetching state. begin: an empty directory to fill. chunk: records into it
 	 * (kv_import_add). finish: make it durable off the loop, then server_import_ready. swap, on
@@ -128,7 +128,8 @@ struct server_config {
 	uint32_t path_depth_max;
 	bool read_only_mode;
 	bool auth_required;       /* sessionRequireClientSASLAuth, enforce.auth.enabled */
-	const char *auth_schemes; /* comma-separated, when auth_required */
+	const char *auth_schemes; /* comma-separated, when auth_required; borrowed */
+	bool sasl_failed_ok;      /* a failed SASL login leaves the connection, unless required */
 	bool standalone; /* a group of one that was configured so: reconfig is refused as ZooKeeper
 			    does */
 };

@@ -263,6 +263,8 @@ static void whoami(struct conn *c, struct pk_buf *out)
 			if (colon != NULL)
 				user.len = (size_t)(colon - user.data);
 		}
+		if (user.data == NULL) /* super has an empty name, not none */
+			user = pk_bytes_str("");
 		zk_wr_ustring(out, c->ids[i].scheme);
 		zk_wr_ustring(out, user);
 	}
@@ -399,12 +401,26 @@ static bool scheme_counts(const struct conn *c, struct pk_bytes scheme)
 	if (at == NULL || *at == 0)
 		return true;
 	while (*at != 0) {
-		size_t len = strcspn(at, ",");
-		if (pk_bytes_eq(pk_bytes(at, len), scheme))
+		at += strspn(at, ", \t");
+		size_t len = strcspn(at, ", \t");
+		if (len > 0 && pk_bytes_eq(pk_bytes(at, len), scheme))
 			return true;
-		at += len + (at[len] == ',');
+		at += len;
 	}
 	return false;
+}
+
+/* What a login gave; false when there is no room for it. */
+static bool add_result(struct conn *c, const struct server_auth_result *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		struct pk_bytes scheme = pk_bytes_str(r->ids[i].scheme);
+
+		if (!add_id(c, scheme, pk_bytes_str(r->ids[i].id)))
+			return false;
+		c->authenticated |= scheme_counts(c, scheme);
+	}
+	return true;
 }
 
 static void auth_request(struct conn *c, const struct req *q, struct zk_rd *in)
@@ -415,12 +431,7 @@ static void auth_request(struct conn *c, const struct req *q, struct zk_rd *in)
 
 	if (zk_auth_req_decode(in, &a) == 0)
 		s->out.auth(s->out.owner, c->io, a.scheme, a.auth, &result);
-	for (size_t i = 0; result.ok && i < result.count; i++) {
-		result.ok = add_id(c, pk_bytes_str(result.ids[i].scheme),
-				   pk_bytes_str(result.ids[i].id));
-		c->authenticated |= result.ok &&
-				    scheme_counts(c, pk_bytes_str(result.ids[i].scheme));
-	}
+	result.ok = result.ok && add_result(c, &result);
 	reply_error(c, q, 0, result.ok ? ZK_OK : ZK_EAUTHFAILED);
 	if (!result.ok) {
 		s->stats.auth_failures++;
@@ -434,15 +445,22 @@ static void sasl_request(struct conn *c, const struct req *q, struct zk_rd *in)
 	struct zk_sasl_req a;
 	struct pk_buf token = PK_BUF_INIT;
 	bool token_null = true;
-	char id[256] = "";
+	struct server_auth_result result = { 0 };
 	int32_t err = ZK_EMARSHALLING;
 
 	if (zk_sasl_req_decode(in, &a) == 0)
-		err = s->out.sasl(s->out.owner, c->io, a.token, &token, &token_null, id,
-				  sizeof(id));
-	if (err == 0 && id[0] != 0) {
-		add_id(c, pk_bytes_str("sasl"), pk_bytes_str(id));
-		c->authenticated |= scheme_counts(c, pk_bytes_str("sasl"));
+		err = s->out.sasl(s->out.owner, c->io, a.token, &token, &token_null, &result);
+	if (err == 0 && result.ok && !add_result(c, &result))
+		err = ZK_EAUTHFAILED;
+	if (err == ZK_EAUTHFAILED) { /* ZooKeeperServer.processSasl */
+		bool required = s->cfg.auth_required && scheme_counts(c, pk_bytes_str("sasl"));
+
+		s->stats.auth_failures++;
+		token_null = true;
+		if (required)
+			err = ZK_ESESSIONCLOSEDREQUIRESASLAUTH;
+		else if (s->cfg.sasl_failed_ok)
+			err = 0;
 	}
 	struct pk_buf *f = reply_begin(c);
 	if (err == 0)
@@ -451,10 +469,8 @@ static void sasl_request(struct conn *c, const struct req *q, struct zk_rd *in)
 					: pk_bytes(token.data != NULL ? token.data : (uint8_t *)"",
 						   token.len));
 	reply_end(c, q, 0, err);
-	if (err != 0) {
-		s->stats.auth_failures++;
+	if (err != 0)
 		conn_close(c, true, "SASL authentication failed");
-	}
 	pk_buf_release(&token);
 }
 
@@ -724,6 +740,7 @@ struct conn *server_conn_new(struct server *s, void *io, const struct conn_info 
 	memcpy(c->ip, info->ip, len + 1);
 	watcher_init(&c->watcher, c);
 	add_id(c, pk_bytes_str("ip"), pk_bytes_str(info->ip));
+	c->authenticated = scheme_counts(c, pk_bytes_str("ip"));
 	if (info->x509_subject != NULL) {
 		add_id(c, pk_bytes_str("x509"), pk_bytes_str(info->x509_subject));
 		c->authenticated |= scheme_counts(c, pk_bytes_str("x509"));

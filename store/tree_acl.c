@@ -441,8 +441,9 @@ static bool scheme_on(uint32_t flags, enum scheme s)
 	case SCHEME_NONE:
 		return false;
 	case SCHEME_IP:
-	case SCHEME_DIGEST:
 		return true;
+	case SCHEME_DIGEST:
+		return (flags & TXN_NO_DIGEST) == 0;
 	case SCHEME_X509:
 		return (flags & TXN_SCHEME_X509) != 0;
 	case SCHEME_SASL:

@@ -32,7 +32,8 @@ enum txn_flag {
 	TXN_DIGEST_SHA256 = 1u << 4,
 	TXN_SCHEME_X509 =
 		1u << 5, /* there is an authentication provider for x509: ACLs may name it */
-	TXN_SCHEME_SASL = 1u << 6, /* the same for sasl; world, auth, ip and digest always are */
+	TXN_SCHEME_SASL = 1u << 6, /* the same for sasl; world, auth and ip always are */
+	TXN_NO_DIGEST = 1u << 7,   /* digest is not offered */
 };
 
 /* As a session's generation: a local session. It is in no table: it owns no ephemerals and its

@@ -31,3 +31,9 @@ bench-rlog: $(O)/bench_rlog
 	@$(O)/bench_rlog $(DIR)
 $(O)/bench_rlog: tests/bench/bench_rlog.c $(call archives,store)
 	@echo "  LD   $@" && $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -I$(O)/inc/store -I. -o $@ $^ $(call libs,store)
+
+# Logins, limits, local sessions, read-only mode, a full disk, garbage on every port.
+# ONLY=sasl,limits  TARGET=reference
+.PHONY: features
+features: $(PROGRAMS)
+	@$(PROVE) tests/features/features.py
