@@ -142,6 +142,14 @@ void raft_guard_installed(struct raft_guard *g, struct raft *r, uint64_t index,
 
 /* ---- messages in ---- */
 
+static struct raft_server *self_of(struct raft *r)
+{
+	for (unsigned i = 0; i < r->configuration.n; i++)
+		if (r->configuration.servers[i].id == r->id)
+			return &r->configuration.servers[i];
+	return NULL;
+}
+
 bool raft_guard_may_commit(const struct raft_guard *g, const struct raft *r)
 {
 	return g->own_term == r->current_term && g->own_first != 0 &&
@@ -152,6 +160,7 @@ enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 					const struct raft_message *m)
 {
 	const struct raft_append_entries_result *result = &m->append_entries_result;
+	struct raft_server *self = self_of(r);
 
 	g->ae_active = false;
 	g->ae_accepted = false;
@@ -189,6 +198,11 @@ enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 		     (!m->request_vote.pre_vote && m->request_vote.term == r->current_term &&
 		      r->voted_for != 0 && r->voted_for != m->request_vote.candidate_id)))
 			return RAFT_GUARD_DROP;
+		/* The membership that gives us a vote may be with the candidate alone. */
+		if ((g->on & RAFT_GUARD_GRANT) && self != NULL && self->role != RAFT_VOTER) {
+			g->role_saved = 1 + self->role;
+			self->role = RAFT_VOTER;
+		}
 		return RAFT_GUARD_PASS;
 	case RAFT_IO_TIMEOUT_NOW: /* leadership is never transferred here */
 		return g->on & RAFT_GUARD_HOLD ? RAFT_GUARD_DROP : RAFT_GUARD_PASS;
@@ -203,6 +217,10 @@ void raft_guard_received(struct raft_guard *g, struct raft *r)
 	    g->matched < g->ae_covers)
 		g->matched = g->ae_covers;
 	g->ae_active = false;
+	if (g->role_saved != 0) { /* a request for a vote changes no membership */
+		self_of(r)->role = g->role_saved - 1;
+		g->role_saved = 0;
+	}
 	if (g->uncommitted_saved != 0) {
 		if (r->configuration_uncommitted_index == 0 &&
 		    r->last_applied < g->uncommitted_saved)
@@ -260,6 +278,13 @@ void raft_guard_tick(struct raft_guard *g, struct raft *r, bool writing, uint64_
 {
 	if ((g->on & RAFT_GUARD_HOLD) && r->state == RAFT_FOLLOWER && writing)
 		r->election_timer_start = now_ms;
+	/* libraft forgets a silent leader by campaigning, which only a voter does; and who knows a
+	 * leader grants no vote. */
+	const struct raft_server *self = self_of(r);
+	if ((g->on & RAFT_GUARD_GRANT) && r->state == RAFT_FOLLOWER &&
+	    (self == NULL || self->role != RAFT_VOTER) &&
+	    now_ms - r->election_timer_start >= r->follower_state.randomized_election_timeout)
+		r->follower_state.current_leader.id = 0;
 	confs_prune(g, r->last_applied);
 }
 

@@ -28,6 +28,7 @@ enum raft_guard_clause {
 	RAFT_GUARD_ALONE = 1u << 11,    /* G11: a lone voter takes a new term too */
 	RAFT_GUARD_CHANGE = 1u << 12,   /* G12: memberships are sent when durable; two voters
 					   become one from the other's side only */
+	RAFT_GUARD_GRANT = 1u << 13,    /* G13: who does not vote (yet) still grants votes */
 };
 
 /* A membership that the log or the manifest holds. */
@@ -50,6 +51,7 @@ struct raft_guard {
 	struct raft_guard_conf *confs;
 	size_t conf_count;
 	uint64_t uncommitted_saved;
+	int role_saved; /* G13: our own, 1 + libraft's, while a vote is asked for; 0: none */
 };
 
 void raft_guard_release(struct raft_guard *g);
