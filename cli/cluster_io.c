@@ -331,7 +331,7 @@ static int write_config(const struct cluster *c, size_t i, const struct pk_strs 
 		      "metricsProvider.className="
 		      "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider\n"
 		      "metricsProvider.httpHost=127.0.0.1\nmetricsProvider.httpPort=%u\n"
-		      "4lw.commands.whitelist=*\n",
+		      "4lw.commands.whitelist=*\nextendedTypesEnabled=true\n",
 		      s->client_port, s->admin_port, s->metrics_port);
 	for (size_t n = 0; c->count > 1 && n < c->count; n++)
 		pk_buf_printf(&text, "server.%d=127.0.0.1:%u:%u\n", c->servers[n].id,
