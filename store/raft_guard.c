@@ -156,8 +156,18 @@ bool raft_guard_may_commit(const struct raft_guard *g, const struct raft *r)
 	       r->last_stored >= g->own_first;
 }
 
+static bool cuts(const struct raft *r, const struct raft_append_entries *a)
+{
+	for (unsigned i = 0; a->term >= r->current_term && i < a->n_entries; i++) {
+		uint64_t term = raft_guard_term_of(r, a->prev_log_index + 1 + i);
+		if (term != 0 && term != a->entries[i].term)
+			return true;
+	}
+	return false;
+}
+
 enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
-					const struct raft_message *m)
+					const struct raft_message *m, bool writing)
 {
 	const struct raft_append_entries_result *result = &m->append_entries_result;
 	struct raft_server *self = self_of(r);
@@ -166,6 +176,11 @@ enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 	g->ae_accepted = false;
 	switch (m->type) {
 	case RAFT_IO_APPEND_ENTRIES:
+		/* libraft counts references and stored entries by (term, index): cut off and come
+		 * again while the first write is under way, an entry is freed twice and counted
+		 * twice. The leader sends again with its next heartbeat. */
+		if ((g->on & RAFT_GUARD_CUT) && writing && cuts(r, &m->append_entries))
+			return RAFT_GUARD_DROP;
 		g->ae_active = m->append_entries.term >= r->current_term;
 		g->ae_covers = m->append_entries.prev_log_index + m->append_entries.n_entries;
 		if (m->append_entries.term > g->matched_term) {

@@ -29,6 +29,7 @@ enum raft_guard_clause {
 	RAFT_GUARD_CHANGE = 1u << 12,   /* G12: memberships are sent when durable; two voters
 					   become one from the other's side only */
 	RAFT_GUARD_GRANT = 1u << 13,    /* G13: who does not vote (yet) still grants votes */
+	RAFT_GUARD_CUT = 1u << 14,      /* G14: nothing is cut off while it is being written */
 };
 
 /* A membership that the log or the manifest holds. */
@@ -57,9 +58,10 @@ struct raft_guard {
 void raft_guard_release(struct raft_guard *g);
 
 enum raft_guard_verdict { RAFT_GUARD_PASS, RAFT_GUARD_DROP, RAFT_GUARD_LATER };
-/* Before the library sees a message. LATER: a result to be shown again once own_first is stored. */
+/* Before the library sees a message. LATER: a result to be shown again once own_first is stored.
+ * `writing` as for raft_guard_tick. */
 enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
-					const struct raft_message *m);
+					const struct raft_message *m, bool writing);
 void raft_guard_received(struct raft_guard *g, struct raft *r); /* after it has */
 /* Own entry stored: results held back may go now. */
 bool raft_guard_may_commit(const struct raft_guard *g, const struct raft *r);

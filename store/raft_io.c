@@ -575,7 +575,7 @@ void rio_recv(struct rio *io, struct raft_message *m)
 	if (beat)
 		heartbeat = *m;
 	rio_enter(io);
-	switch (raft_guard_recv(&io->guard, io->raft, m)) {
+	switch (raft_guard_recv(&io->guard, io->raft, m, !TAILQ_EMPTY(&io->writes))) {
 	case RAFT_GUARD_PASS:
 		io->recv(&io->io, m);
 		raft_guard_received(&io->guard, io->raft);

@@ -881,8 +881,9 @@ static bool install_deliver(struct raft_node *n)
 	struct raft_message m = i->m;
 
 	/* libraft forgets a manifest that comes while one is being stored, and the leader would
-	 * wait for its timeout. */
-	if (!i->held || !i->ready || r->snapshot.pending.term != 0 || r->snapshot.put.data != NULL)
+	 * wait for its timeout. Nor may it replace entries that are being written (G14). */
+	if (!i->held || !i->ready || r->snapshot.pending.term != 0 ||
+	    r->snapshot.put.data != NULL || !TAILQ_EMPTY(&n->rio.writes))
 		return false;
 	i->held = false;
 	i->ready = false;
