@@ -196,6 +196,15 @@ static void on_accept(void *owner, struct net_stream *s)
 				 cs->cfg.conns_per_address_max);
 		return; /* unbound: it is closed */
 	}
+	if (cs->cfg.handshakes_max > 0 && net_stream_is_tls(s) &&
+	    cs->stats.handshaking >= cs->cfg.handshakes_max) {
+		if (cs->stats.refused_limit++ % 1000 == 0)
+			LOG_WARN("client.refused",
+				 "from=%s handshakes=%zu "
+				 "netty.server.outstandingHandshake.limit=%zu",
+				 ip, (size_t)cs->stats.handshaking, cs->cfg.handshakes_max);
+		return;
+	}
 	if (a == NULL) {
 		a = pk_alloc(sizeof(*a));
 		snprintf(a->ip, sizeof(a->ip), "%s", ip);
@@ -367,18 +376,19 @@ void clients_set_server(struct clients *cs, struct server *s)
 int clients_listen(struct clients *cs, const char *host, uint16_t port, int backlog,
 		   struct net_tls *tls, bool sniff, struct pk_err *err)
 {
-	struct net_listen_opts opts = {
-		.host = host,
-		.port = port,
-		.backlog = backlog > 0 ? backlog : 0,
-		.tls = tls,
-		.sniff_tls = sniff,
-		.limits = { .queued_bytes_max = CLIENT_QUEUE_BYTES_MAX,
-			    .drain_bytes = CONN_OUT_BYTES_MAX / 2,
-			    .handshake_timeout_ms = cs->cfg.handshake_timeout_ms }
-	};
+	int64_t handshake_ms = sniff && cs->cfg.sniff_timeout_ms < cs->cfg.handshake_timeout_ms
+				       ? cs->cfg.sniff_timeout_ms
+				       : cs->cfg.handshake_timeout_ms;
+	struct net_listen_opts opts = { .host = host,
+					.port = port,
+					.backlog = backlog > 0 ? backlog : 0,
+					.tls = tls,
+					.sniff_tls = sniff,
+					.limits = { .queued_bytes_max = CLIENT_QUEUE_BYTES_MAX,
+						    .drain_bytes = cs->cfg.queue_bytes / 2,
+						    .handshake_timeout_ms = handshake_ms } };
 
-	PK_ASSERT(cs->server != NULL);
+	PK_ASSERT(cs->server != NULL && cs->cfg.queue_bytes > 0);
 	if (cs->listener_count == LISTENERS_MAX)
 		return pk_err_set(err, PK_ELIMIT, "more than %d client ports", LISTENERS_MAX);
 	struct net_listener *n = net_listen(cs->loop, &opts, on_accept, cs, err);

@@ -152,7 +152,7 @@ struct bucket {
 struct buckets {
 	struct bucket *all;
 	size_t count, cap;
-	int64_t now_ms, tick_ms;
+	int64_t now_ms, tick_ms, connect_wait_ms;
 };
 
 static struct bucket *bucket_add(struct buckets *b, int64_t expiry_ms, uint64_t id)
@@ -213,7 +213,7 @@ static void add_conn(void *arg, const struct command_conn *one)
 	struct buckets *b = arg;
 	/* Without a session it may stay as long as a connect request may take. */
 	int64_t timeout_ms = one->stats.session_id != 0 ? one->stats.timeout_ms
-							: SERVER_CONNECT_WAIT_MS;
+							: b->connect_wait_ms;
 	struct bucket *to = bucket_add(
 		b, command_round_up(one->stats.heard_ms + timeout_ms, b->tick_ms),
 		one->stats.session_id);
@@ -263,7 +263,9 @@ static void word_dump(struct to *t)
 	struct server *server = t->c->cfg.server;
 	struct tree *tree = server_tree(server);
 	struct session_clock *clock = server_session_clock(server);
-	struct buckets sessions = { 0 }, conns = { .tick_ms = t->c->cfg.cfg->tick_ms };
+	struct buckets sessions = { 0 },
+		       conns = { .tick_ms = t->c->cfg.cfg->tick_ms,
+				 .connect_wait_ms = t->c->cfg.cfg->sessionless_timeout_ms };
 
 	pk_buf_add_str(t->out, "SessionTracker dump:\n");
 	if (clock != NULL) { /* the leader knows when they expire */

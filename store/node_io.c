@@ -22,7 +22,7 @@
 #include "store/server.h"
 #include "store/state_dir_io.h"
 
-#define STOP_WAIT_MS       5000
+#define STOP_WAIT_MS       5000 /* for connections to close, once told */
 #define TRAILING_ENTRIES   4096
 #define INSTALL_TIMEOUT_MS 600000
 #define WATCHES_MAX        (16u << 20)
@@ -65,7 +65,7 @@ struct node {
 	bool importing; /* finish is running on a pool thread */
 	struct pk_err import_err;
 
-	bool stopping, committed, sealing, sealed;
+	bool stopping, told_to_go, committed, sealing, sealed;
 	uint64_t quiet_index; /* the log's end a moment ago */
 	int64_t stop_by_ms;
 	net_call_f *stopped;
@@ -201,7 +201,7 @@ static void owner_members(void *owner, const struct raft_member *members, size_t
 				  err.text);
 			continue;
 		}
-		peers_add(n->peers, members[i].id, spec.addrs[0].host, spec.addrs[0].peer_port);
+		peers_add(n->peers, members[i].id, spec.addrs, spec.addr_count);
 	}
 }
 
@@ -269,13 +269,19 @@ static int on_peer_frame(void *owner, uint64_t from_id, uint8_t type, struct pk_
 	return server_peer_recv(n->server, from_id, (enum server_message)type, body, err);
 }
 
+/* db.autocreate=false: only where a person left the file initialize may a cluster begin. */
+static bool may_found(const struct node *n)
+{
+	return n->cfg->db_autocreate || n->cfg->has_initialize;
+}
+
 static void on_welcome(void *owner, bool *has_data, uint64_t *members_hash)
 {
 	struct node *n = owner;
 
 	/* The bootstrap entry alone is what any new server of this list would have. */
 	*has_data = n->raft != NULL ? n->joining || raft_node_last_index(n->raft) > 1 : false;
-	*members_hash = n->members_hash;
+	*members_hash = may_found(n) ? n->members_hash : 0;
 }
 
 static void on_peer_up(void *owner, uint64_t peer_id, bool has_data, uint64_t members_hash)
@@ -286,6 +292,11 @@ static void on_peer_up(void *owner, uint64_t peer_id, bool has_data, uint64_t me
 		return;
 	if (has_data) {
 		n->probe.found_data = true;
+	} else if (members_hash == 0) {
+		LOG_WARN("node.members",
+			 "peer=%" PRIu64 " note=\"it holds nothing and has no file initialize "
+			 "(db.autocreate=false): it does not count for a new cluster\"",
+			 peer_id);
 	} else if (members_hash != n->members_hash) {
 		LOG_ERROR("node.members",
 			  "peer=%" PRIu64 " note=\"its server lines differ from ours: a new "
@@ -348,6 +359,13 @@ static void on_sealed(void *owner, int rc, const struct pk_err *err)
 
 static void stop_step(struct node *n)
 {
+	if (!n->told_to_go) {
+		if (!server_drain(n->server) && net_now_ms(n->loop) < n->stop_by_ms)
+			return;
+		n->told_to_go = true;
+		n->stop_by_ms = net_now_ms(n->loop) + STOP_WAIT_MS;
+		clients_close_all(n->clients, "the server is stopping");
+	}
 	if (clients_count(n->clients) > 0 && net_now_ms(n->loop) < n->stop_by_ms)
 		return;
 	if (!n->committed)
@@ -497,6 +515,18 @@ static int start_server(struct node *n, struct pk_err *err)
 		.txn_flags = txn_flags(cfg),
 		.jute_bytes_max = (uint32_t)cfg->jute_maxbuffer,
 		.response_bytes_max = CLIENT_QUEUE_BYTES_MAX / 2,
+		.out_bytes_max = (size_t)cfg->reply_queue_bytes_max,
+		.connect_wait_ms = cfg->sessionless_timeout_ms,
+		.outstanding_max = (uint64_t)(cfg->throttle_requests_max > 0 &&
+							      cfg->throttle_requests_max <
+								      cfg->outstanding_max
+						      ? cfg->throttle_requests_max
+						      : cfg->outstanding_max),
+		.large_bytes = cfg->large_request_bytes,
+		.large_bytes_max = cfg->large_requests_bytes_max,
+		.conn_tokens = cfg->conn_tokens,
+		.conn_fill_ms = cfg->conn_fill_ms,
+		.conn_fill_count = cfg->conn_fill_count,
 		.watches_max = WATCHES_MAX,
 		.container_check_ms = cfg->container_check_ms,
 		.container_never_used_ms = cfg->container_unused_max_ms,
@@ -581,7 +611,8 @@ static int start_peers(struct node *n, struct pk_err *err)
 	struct peers_config pc = { .cluster_id = cluster_id_of(cfg),
 				   .server_id = my_id(cfg),
 				   .tls_server = n->peer_tls_server,
-				   .tls_client = n->peer_tls_client };
+				   .tls_client = n->peer_tls_client,
+				   .connect_timeout_ms = cfg->peer_connect_timeout_ms };
 	n->peers = peers_new(n->loop, &pc, &po);
 	if (!cfg->distributed)
 		return 0;
@@ -715,6 +746,17 @@ static int write_joining(const struct node *n, struct pk_err *err)
 	return rc;
 }
 
+/* It said that this server is meant to be new: once. */
+static void drop_initialize(const struct node *n)
+{
+	char *path = pk_asprintf("%s/initialize", n->cfg->data_dir);
+
+	if (n->cfg->has_initialize && unlink(path) != 0 && errno != ENOENT)
+		LOG_WARN("node.initialize", "path=%s error=\"%s\" note=\"remove it\"", path,
+			 strerror(errno));
+	free(path);
+}
+
 /*
  * A server that holds nothing asks the others first. One that has data: there is a cluster, and
  * this server joins it, mute until it has caught up, whether it is new or lost its disk. A majority
@@ -724,7 +766,7 @@ static void probe_step(struct node *n)
 {
 	struct pk_err err = PK_ERR_INIT;
 	size_t voters = server_set_voters(&n->cfg->servers);
-	size_t fresh = n->probe.fresh_count + !n->cfg->me.observer;
+	size_t fresh = n->probe.fresh_count + (!n->cfg->me.observer && may_found(n));
 	int rc = 0;
 
 	if (n->raft != NULL)
@@ -734,7 +776,7 @@ static void probe_step(struct node *n)
 		rc = write_joining(n, &err);
 		LOG_INFO("node.join", "note=\"others have data: this server follows, and votes "
 				      "once it has caught up\"");
-	} else if (fresh > voters / 2) {
+	} else if (fresh > voters / 2 && may_found(n)) {
 		LOG_INFO("node.found", "voters=%zu new=%zu note=\"a new cluster begins\"", voters,
 			 fresh);
 	} else {
@@ -744,6 +786,8 @@ static void probe_step(struct node *n)
 		rc = open_raft(n, &err);
 	if (rc != 0)
 		owner_fatal(n, &err);
+	else
+		drop_initialize(n);
 }
 
 static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
@@ -763,8 +807,7 @@ static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
 	     i++) { /* found or join: probe_step, once they answer */
 		const struct server_spec *s = &n->cfg->servers.all[i];
 		if ((uint64_t)s->id != my_id(n->cfg))
-			peers_add(n->peers, (uint64_t)s->id, s->addrs[0].host,
-				  s->addrs[0].peer_port);
+			peers_add(n->peers, (uint64_t)s->id, s->addrs, s->addr_count);
 	}
 	probe_step(n); /* alone in its list, it waits for nobody */
 	return 0;
@@ -798,6 +841,11 @@ static int start_clients(struct node *n, struct pk_err *err)
 				     .conns_per_address_max = (size_t)cfg->conns_per_address_max,
 				     .frame_bytes_max = (size_t)cfg->jute_maxbuffer,
 				     .handshake_timeout_ms = cfg->sessionless_timeout_ms,
+				     .sniff_timeout_ms = cfg->ssl_handshake_ms,
+				     .handshakes_max = cfg->tls_handshakes_max > 0
+							       ? (size_t)cfg->tls_handshakes_max
+							       : 0,
+				     .queue_bytes = (size_t)cfg->reply_queue_bytes_max,
 				     .x509_super = cfg->x509_super_user,
 				     .word = on_word,
 				     .sasl = n->sasl != NULL ? on_sasl : NULL,
@@ -919,9 +967,9 @@ void node_stop(struct node *n, net_call_f *stopped, void *owner)
 	n->stopping = true;
 	n->stopped = stopped;
 	n->stopped_owner = owner;
-	n->stop_by_ms = net_now_ms(n->loop) + STOP_WAIT_MS;
+	n->stop_by_ms = net_now_ms(n->loop) + n->cfg->drain_timeout_ms;
 	clients_stop_listening(n->clients);
-	clients_close_all(n->clients, "the server is stopping");
+	pk_ignore(server_drain(n->server), "stop_step asks again");
 }
 
 void node_reload(struct node *n)

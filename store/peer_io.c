@@ -20,9 +20,9 @@
 struct peer {
 	struct peers *peers;
 	uint64_t id;
-	char host[256];
-	uint16_t port;
-	struct net_stream *stream; /* NULL between attempts */
+	struct server_addr addrs[SERVER_ADDRS_MAX];
+	size_t addr_count, addr_at; /* which is dialled */
+	struct net_stream *stream;  /* NULL between attempts */
 	struct net_timer *retry;
 	int64_t retry_ms;
 	bool welcome; /* greeted: frames may flow */
@@ -55,6 +55,11 @@ struct peers {
 	size_t inlet_count;
 	bool closing;
 };
+
+static const struct server_addr *addr(const struct peer *p)
+{
+	return &p->addrs[p->addr_at];
+}
 
 static const struct net_stream_limits limits = { .queued_bytes_max = PEER_BUDGET_BYTES +
 								     PEER_FRAME_BYTES_MAX };
@@ -103,7 +108,8 @@ static void on_dialler_bytes(void *owner, struct pk_bytes in)
 	p->retry_ms = RETRY_LEAST_MS;
 	p->moved_ms = net_now_ms(p->peers->loop);
 	p->queued_before = 0;
-	LOG_INFO("peer.up", "id=%" PRIu64 " host=%s port=%u", p->id, p->host, p->port);
+	LOG_INFO("peer.up", "id=%" PRIu64 " host=%s port=%u", p->id, addr(p)->host,
+		 addr(p)->peer_port);
 	p->peers->owner.up(p->peers->owner.owner, p->id, p->greeting[1] == 1,
 			   pk_get_le64(p->greeting + 2));
 }
@@ -118,10 +124,12 @@ static void on_dialler_close(void *owner, const char *reason)
 	p->greeting_len = 0;
 	if (was_up || !p->told_once)
 		LOG_WARN("peer.down", "id=%" PRIu64 " host=%s port=%u reason=\"%s\"", p->id,
-			 p->host, p->port, reason);
+			 addr(p)->host, addr(p)->peer_port, reason);
 	else
 		LOG_DEBUG("peer.down", "id=%" PRIu64 " reason=\"%s\"", p->id, reason);
 	p->told_once = true;
+	if (!was_up)
+		p->addr_at = (p->addr_at + 1) % p->addr_count;
 	net_timer_start(p->retry, p->retry_ms, 0);
 	p->retry_ms = p->retry_ms * 2 < RETRY_MOST_MS ? p->retry_ms * 2 : RETRY_MOST_MS;
 	if (was_up)
@@ -135,9 +143,9 @@ static const struct net_stream_ops dialler_ops = { .on_open = on_dialled,
 static void dial(void *owner)
 {
 	struct peer *p = owner;
-	struct net_connect_opts opts = { .host = p->host,
-					 .port = p->port,
-					 .timeout_ms = HELLO_WAIT_MS,
+	struct net_connect_opts opts = { .host = addr(p)->host,
+					 .port = addr(p)->peer_port,
+					 .timeout_ms = p->peers->cfg.connect_timeout_ms,
 					 .tls = p->peers->cfg.tls_client,
 					 .limits = limits };
 
@@ -182,22 +190,32 @@ static void peer_free(struct peer *p)
 	free(p);
 }
 
-void peers_add(struct peers *ps, uint64_t id, const char *host, uint16_t port)
+static bool same_addrs(const struct peer *p, const struct server_addr *addrs, size_t count)
+{
+	bool same = p->addr_count == count;
+
+	for (size_t i = 0; same && i < count; i++)
+		same = strcmp(p->addrs[i].host, addrs[i].host) == 0 &&
+		       p->addrs[i].peer_port == addrs[i].peer_port;
+	return same;
+}
+
+void peers_add(struct peers *ps, uint64_t id, const struct server_addr *addrs, size_t count)
 {
 	struct peer *p = peer_find(ps, id);
 
 	PK_ASSERT(id != 0 && id != ps->cfg.server_id);
-	if (p != NULL && strcmp(p->host, host) == 0 && p->port == port)
+	PK_ASSERT(count > 0 && count <= SERVER_ADDRS_MAX);
+	if (p != NULL && same_addrs(p, addrs, count))
 		return;
 	if (p != NULL)
 		peer_free(p);
 	p = pk_alloc(sizeof(*p));
 	p->peers = ps;
 	p->id = id;
-	p->port = port;
 	p->retry_ms = RETRY_LEAST_MS;
-	PK_ASSERT(strlen(host) < sizeof(p->host));
-	memcpy(p->host, host, strlen(host) + 1);
+	memcpy(p->addrs, addrs, count * sizeof(*addrs));
+	p->addr_count = count;
 	p->retry = net_timer_new(ps->loop, dial, p);
 	LIST_INSERT_HEAD(&ps->all, p, link);
 	net_timer_start(p->retry, 0, 0);

@@ -21,6 +21,7 @@
 
 #include "net/stream.h"
 #include "net/tls.h"
+#include "store/server_spec.h"
 
 #define PEER_FRAME_BYTES_MAX (72u << 20)
 #define PEER_BUDGET_BYTES    (64u << 20)
@@ -45,14 +46,15 @@ struct peers_owner {
 struct peers_config {
 	uint64_t cluster_id, server_id;
 	struct net_tls *tls_server, *tls_client; /* both NULL: plain; references are taken */
+	int64_t connect_timeout_ms;
 };
 
 struct peers *peers_new(struct net_loop *loop, const struct peers_config *cfg,
 			const struct peers_owner *owner);
 /* Listen on host:port (several calls for several addresses). */
 PK_CHECKED int peers_listen(struct peers *p, const char *host, uint16_t port, struct pk_err *err);
-/* Know a peer, or its new address, and keep a connection to it. */
-void peers_add(struct peers *p, uint64_t id, const char *host, uint16_t port);
+/* Know a peer, or its new addresses, which are tried in turn, and keep a connection to it. */
+void peers_add(struct peers *p, uint64_t id, const struct server_addr *addrs, size_t count);
 void peers_remove(struct peers *p, uint64_t id);
 bool peers_knows(const struct peers *p, uint64_t id);
 /* Copies. false: not connected, or over its budget. */

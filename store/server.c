@@ -417,6 +417,17 @@ bool server_commit_now(struct server *s)
 	return true;
 }
 
+bool server_drain(struct server *s)
+{
+	struct conn *c;
+
+	s->draining = true;
+	TAILQ_FOREACH (c, &s->conns, link)
+		conn_flow(c);
+	/* Without a leader nothing more is answered. */
+	return s->dead || s->outstanding == 0 || !server_serving(s);
+}
+
 void server_refuse_writes(struct server *s, bool refuse)
 {
 	s->write_refused = refuse;
@@ -914,7 +925,7 @@ void server_tick(struct server *s)
 	for (c = TAILQ_FIRST(&s->conns); c != NULL;
 	     c = next) { /* oldest first: the first younger one ends it */
 		next = TAILQ_NEXT(c, link);
-		if (s->now_ms - c->since_ms <= SERVER_CONNECT_WAIT_MS)
+		if (s->now_ms - c->since_ms <= s->cfg.connect_wait_ms)
 			break;
 		if (c->state == CONN_NEW) {
 			pk_counter_add(s->metrics, M_SESSIONLESS_CONNECTIONS_EXPIRED, 1);
@@ -933,12 +944,15 @@ int server_open(struct server **out, const struct server_config *cfg,
 	struct server *s = pk_alloc(sizeof(*s));
 	struct tree_config tree_cfg = { .path_depth_max = cfg->path_depth_max };
 
-	PK_ASSERT(cfg->id > 0 && cfg->tick_ms > 0);
+	PK_ASSERT(cfg->id > 0 && cfg->tick_ms > 0 && cfg->out_bytes_max > 0 &&
+		  cfg->connect_wait_ms > 0 && (cfg->conn_tokens <= 0 || cfg->conn_fill_ms > 0));
 	s->magic = SERVER_MAGIC;
 	s->cfg = *cfg;
 	s->out = *owner;
 	s->kv = kv;
 	s->rng = rng;
+	s->tokens = cfg->conn_tokens;
+	s->filled_ms = now_ms;
 	s->now_ms = now_ms;
 	s->wall_ms = wall_ms;
 	s->join.nonce = (uint64_t)wall_ms << 16;
@@ -1086,17 +1100,22 @@ void server_digest_each(struct server *s, server_digest_f *each, void *arg)
 void server_check(struct server *s)
 {
 	struct conn *c;
-	size_t open = 0;
+	size_t open = 0, outstanding = 0;
+	int64_t large = 0;
 
 	watch_check(s->watches);
 	TAILQ_FOREACH (c, &s->conns, link) {
 		PK_ASSERT(c->magic == CONN_MAGIC);
 		PK_ASSERT(!c->gone);
 		open += c->state == CONN_OPEN;
+		outstanding += c->ring_count;
+		for (uint32_t i = 0; i < c->ring_count; i++)
+			large += c->ring[(c->ring_head + i) & (c->ring_cap - 1)].large;
 		if (c->state == CONN_OPEN)
 			PK_ASSERT(conn_of_session(s, c->session_id) == c);
 	}
 	PK_ASSERT(open == HASH_COUNT(s->by_session));
+	PK_ASSERT(outstanding == s->outstanding && large == s->large_bytes);
 	for (size_t i = 1; i < s->pending_count; i++)
 		PK_ASSERT(pending_at(s, i - 1)->seq < pending_at(s, i)->seq);
 	PK_ASSERT((s->clock != NULL) == s->established);

@@ -26,13 +26,8 @@ struct server;
 struct conn;
 
 /* Limits, each with its answer in docs/failures.md. */
-#define CONN_QUEUE_MAX       1000 /* requests waiting on one connection: reading from it pauses */
-#define CONN_QUEUE_BYTES_MAX (4u << 20) /* bytes waiting on one connection: the same */
-#define CONN_OUT_BYTES_MAX                                                                         \
-	(2u << 20) /* bytes not yet taken by a slow reader: its requests wait                      \
-		    */
-/* A connection says what it wants within this, or goes. */
-#define SERVER_CONNECT_WAIT_MS   10000
+#define CONN_QUEUE_MAX           1000 /* requests waiting on one connection: reading from it pauses */
+#define CONN_QUEUE_BYTES_MAX     (4u << 20) /* bytes waiting on one connection: the same */
 #define CONN_IDS_MAX             32 /* identities of one connection: more are refused, AuthFailed */
 #define SERVER_ENTRY_BYTES       (1u << 20)  /* an entry is closed when it grows past this */
 #define SERVER_BACKLOG_BYTES_MAX (64u << 20) /* operations waiting for the log: reading pauses */
@@ -121,6 +116,16 @@ struct server_config {
 	uint32_t txn_flags;                              /* enum txn_flag */
 	uint32_t jute_bytes_max;
 	uint32_t response_bytes_max;
+	size_t out_bytes_max;    /* not yet taken by a slow reader: its requests wait */
+	int64_t connect_wait_ms; /* a connection says what it wants within this, or goes */
+	/* Requests that wait in all: above it, who has one waiting is not read from. 0: no limit */
+	uint64_t outstanding_max;
+	/* Requests longer than large_bytes (below 0: none) may take so many bytes while they wait;
+	 * one more closes its connection. */
+	int64_t large_bytes, large_bytes_max;
+	/* A bucket of tokens; each connect request takes one or its connection is closed. 0: none
+	 */
+	int64_t conn_tokens, conn_fill_ms, conn_fill_count;
 	uint64_t watches_max;
 	int64_t container_check_ms; /* 0: never */
 	int64_t container_never_used_ms;
@@ -188,6 +193,8 @@ void server_import_ready(struct server *s, int rc, const struct pk_err *err);
 /* Commit whatever is not durable yet, at a graceful stop; false when a job is already under way:
  * call again after it. */
 bool server_commit_now(struct server *s);
+/* Read no more from clients; false while requests of theirs are still to be answered. */
+bool server_drain(struct server *s);
 /* Disk space is low: writes are refused (their connections see connection loss...) until false. */
 void server_refuse_writes(struct server *s, bool refuse);
 

@@ -25,7 +25,7 @@ void conn_send(struct conn *c, struct pk_bytes frame)
 
 	c->stats.sent++;
 	c->server->stats.packets_sent++;
-	if (waiting > CONN_OUT_BYTES_MAX && !c->blocked) {
+	if (waiting > c->server->cfg.out_bytes_max && !c->blocked) {
 		c->blocked = true;
 		pk_counter_add(c->server->metrics, M_PADDOCK_REPLY_QUEUE_PAUSES, 1);
 		conn_flow(c);
@@ -154,6 +154,8 @@ static void ring_push(struct conn *c, const struct req *q)
 	c->ring[(c->ring_head + c->ring_count++) & (c->ring_cap - 1)] = *q;
 	pk_summary_record(c->server->metrics, M_REQUESTS_IN_SESSION_QUEUE, c->ring_count);
 	c->ring_bytes += q->len;
+	c->server->outstanding++;
+	c->server->large_bytes += q->large;
 }
 
 static struct req ring_pop(struct conn *c)
@@ -163,6 +165,9 @@ static struct req ring_pop(struct conn *c)
 	c->ring_head++;
 	c->ring_count--;
 	c->ring_bytes -= q.len;
+	PK_ASSERT(c->server->outstanding > 0 && c->server->large_bytes >= q.large);
+	c->server->outstanding--;
+	c->server->large_bytes -= q.large;
 	if (c->ring_count == 0 &&
 	    c->ring_cap > 64) { /* a burst is over: idle connections stay small */
 		free(c->ring);
@@ -184,12 +189,18 @@ static void ring_clear(struct conn *c)
 /* Should reading from it pause? Tell the shell when that changed. */
 void conn_flow(struct conn *c)
 {
+	struct server *s = c->server;
+
 	if (c->state == CONN_CLOSED)
 		return;
+	/* Only of those who have requests waiting: their own answers wake them again
+	 * (ZooKeeperServer.shouldThrottle). */
+	bool crowd = s->cfg.outstanding_max > 0 && s->outstanding > s->cfg.outstanding_max &&
+		     c->ring_count > 0;
 	size_t most = c->paused ? CONN_QUEUE_MAX / 2 : CONN_QUEUE_MAX;
 	bool pause = c->state == CONN_JOINING || c->blocked || c->ring_count >= most ||
 		     c->ring_bytes + c->held.len >= CONN_QUEUE_BYTES_MAX ||
-		     c->server->backlog_bytes > SERVER_BACKLOG_BYTES_MAX;
+		     s->backlog_bytes > SERVER_BACKLOG_BYTES_MAX || crowd || s->draining;
 
 	if (pause != c->paused) {
 		c->paused = pause;
@@ -487,6 +498,7 @@ static void request(struct conn *c, struct pk_bytes frame)
 	}
 	struct req q = { .xid = h.xid, .op = h.type, .at_us = server_clock_us(s) };
 	struct pk_bytes body = in.in;
+	bool large = s->cfg.large_bytes > 0 && (int64_t)body.len > s->cfg.large_bytes;
 	touch(c);
 	if (h.type == ZK_OP_AUTH) {
 		auth_request(c, &q, &in);
@@ -506,6 +518,12 @@ static void request(struct conn *c, struct pk_bytes frame)
 			     .session_id = c->session_id,
 			     .gen = c->gen,
 			     .body = body };
+	if (large && s->large_bytes + (int64_t)body.len > s->cfg.large_bytes_max) {
+		pk_counter_add(s->metrics, M_LARGE_REQUESTS_REJECTED, 1);
+		conn_close(c, true, "large requests take too many bytes already");
+		return;
+	}
+	q.large = large ? (uint32_t)body.len : 0;
 	switch (op_class(h.type)) {
 	case OP_READ:
 		q.kind = REQ_READ;
@@ -566,6 +584,24 @@ static void connect_reply(struct conn *c, bool valid)
 	conn_send(c, pk_buf_bytes(f));
 }
 
+static bool token_take(struct server *s)
+{
+	int64_t most = s->cfg.conn_tokens;
+
+	if (most <= 0)
+		return true;
+	int64_t times = (s->now_ms - s->filled_ms) / s->cfg.conn_fill_ms;
+	int64_t room = (most - s->tokens + s->cfg.conn_fill_count - 1) / s->cfg.conn_fill_count;
+	s->filled_ms += times * s->cfg.conn_fill_ms;
+	s->tokens += (times < room ? times : room) * s->cfg.conn_fill_count;
+	if (s->tokens > most)
+		s->tokens = most;
+	if (s->tokens == 0)
+		return false;
+	s->tokens--;
+	return true;
+}
+
 static void connect_request(struct conn *c, struct pk_bytes frame)
 {
 	struct server *s = c->server;
@@ -582,6 +618,11 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 		conn_close(c, false,
 			   "the client has seen a later state than is here: it must try another "
 			   "server");
+		return;
+	}
+	if (!token_take(s)) {
+		pk_counter_add(s->metrics, M_CONNECTION_REJECTED, 1);
+		conn_close(c, false, "too many new connections (connection_throttle_tokens)");
 		return;
 	}
 	c->read_only_byte = r.has_read_only;

@@ -37,9 +37,10 @@ struct req {
 	enum req_kind kind;
 	int32_t xid, op;
 	uint64_t seq;
-	uint8_t *body; /* owned; NULL for a write */
-	uint32_t len;
-	int64_t at_us; /* when it came */
+	uint8_t *body;  /* owned; NULL for a write */
+	uint32_t len;   /* of body */
+	uint32_t large; /* its bytes, if it counts as a large one */
+	int64_t at_us;  /* when it came */
 };
 
 struct conn {
@@ -97,6 +98,10 @@ struct server {
 	struct conn_list conns;
 	struct conn *by_session;
 	uint64_t next_session_id;
+	uint64_t outstanding; /* requests in all rings */
+	int64_t large_bytes;  /* of those that are large */
+	int64_t tokens, filled_ms;
+	bool draining;
 	uint64_t *touched; /* session ids heard since the last report */
 	size_t touched_count, touched_cap;
 	int64_t touch_at_ms;

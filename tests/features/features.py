@@ -9,6 +9,7 @@ garbage on every port.
 import base64
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,10 +19,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "clients"))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "diff"))
 import wire  # noqa: E402
-from cluster import Cluster, NeverHappened, die_with_parent, need, on_signals_exit, wait_for  # noqa: E402
+from cluster import Cluster, NeverHappened, die_with_parent, free_port, need, on_signals_exit, wait_for  # noqa: E402
 
 KIND = os.environ.get("TARGET", "ours")
 SCENARIOS = []
+NOWHERE = {}
 
 
 class Broken(Exception):
@@ -290,6 +292,152 @@ def sasl_zkcli():
         for line in ("sasl: alice", "Created /a", "mine"):
             if line not in done.stdout.splitlines():
                 raise Broken(f"zkCli.sh did not say {line!r}:\n{done.stdout}")
+
+
+
+# ---- limits ----------------------------------------------------------------------------------------
+@scenario(on_reference=True)
+def limits_new_sessions():
+    with Cluster(KIND, 1, {"connection_throttle_tokens": 3, "connection_throttle_fill_time": 600000}) as cluster:
+        server = cluster.servers[0]
+        server.start()
+        wait_for("server", lambda: "Mode" in server.four_letters("srvr"))
+        clients = [Client(server) for _ in range(3)]
+        try:
+            Client(server)
+            raise Broken("a fourth session was made of three tokens")
+        except wire.Closed:
+            pass
+        expect("the others are served", [c.ping() for c in clients], [0, 0, 0])
+        for c in clients:
+            c.end()
+
+
+@scenario(on_reference=False)
+def limits_silent_connections():
+    with Cluster(KIND, 1, {"nio.sessionlessCnxnTimeout": 300}) as cluster:
+        server = cluster.start().servers[0]
+        silent = wire.Connection(server.client_port)
+        begin = time.monotonic()
+        c = Client(server)
+        try:
+            silent.receive(5)
+        except wire.Closed:
+            pass
+        expect("closed soon", 0.2 < time.monotonic() - begin < 2, True)
+        expect("one with a session stays", c.ping(), 0)
+        c.end()
+
+
+@scenario(on_reference=True)
+def limits_large_requests():
+    with Cluster(KIND, 1, {"largeRequestThreshold": 1000, "largeRequestMaxBytes": 150000}) as cluster:
+        server = cluster.start().servers[0]
+        c = Client(server)
+        expect("one large request", c.create("/a", b"x" * 100000), 0)
+        expect("and another, after it", c.create("/b", b"x" * 100000), 0)
+        c.conn.send(b"".join(wire.frame(wire.request(n, wire.CREATE, wire.create_body(
+            f"/c{n}", b"x" * 100000, wire.WORLD, 0))) for n in range(100, 103)))
+        expect("too many at once: closed", c.closed(), True)
+        c = Client(server)
+        expect("others are served", c.exists("/a"), 0)
+        c.end()
+
+
+@scenario(on_reference=True)
+def limits_outstanding():
+    """With room for two requests, three clients that send without waiting are all answered, in order."""
+    with Cluster(KIND, 1, {"globalOutstandingLimit": 2}) as cluster:
+        server = cluster.start().servers[0]
+        clients = [Client(server) for _ in range(3)]
+        for i, c in enumerate(clients):
+            c.conn.send(b"".join(wire.frame(wire.request(n, wire.CREATE, wire.create_body(
+                f"/s{i}-{n}", b"", wire.WORLD, 0))) for n in range(1000)))
+        for i, c in enumerate(clients):
+            for n in range(1000):
+                payload = c.conn.receive(20)
+                expect(f"client {i}", (wire.header(payload)[0], wire.header(payload)[2]), (n, 0))
+            c.close()
+
+
+@scenario(on_reference=False)
+def limits_stop_answers_what_was_begun():
+    """SIGTERM amid 3000 writes of one client: what was answered is there at the next start, and nothing else."""
+    with Cluster(KIND, 1, {}) as cluster:
+        server = cluster.start().servers[0]
+        c = Client(server)
+        c.conn.send(b"".join(wire.frame(wire.request(n, wire.CREATE, wire.create_body(
+            f"/n{n}", b"x" * 100, wire.WORLD, 0))) for n in range(3000)))
+        c.conn.receive()
+        server.process.terminate()
+        answered = 1
+        try:
+            while True:
+                c.conn.receive(10)
+                answered += 1
+        except wire.Closed:
+            pass
+        server.process.wait(20)
+        cluster.restart(server)
+        c = Client(server)
+        names = c.call(wire.GET_CHILDREN, wire.text("/") + wire.boolean(False))[1][0]
+        expect("nodes", len(names) - 1, answered)
+        c.end()
+
+
+@scenario(on_reference=False)
+def initialize_file():
+    with Cluster(KIND, 3, {"db.autocreate": "false"}) as cluster:
+        paths = [os.path.join(s.folder, "data", "initialize") for s in cluster.servers]
+        for s in cluster.servers:
+            s.start()
+        # they found each other and say so, and still none leads
+        for s in cluster.servers:
+            wait_for("two that wait", lambda: s.log_tail(1000).count("does not count for a new cluster") >= 2, 10)
+        expect("no leader", [s.mode() for s in cluster.servers], [None] * 3)
+        cluster.stop()
+        for path in paths:
+            open(path, "w").close()
+        cluster.start()
+        expect("the files are gone", [os.path.exists(p) for p in paths], [False] * 3)
+        c = Client(cluster.leader())
+        expect("create", c.create("/a", b"kept"), 0)
+        c.close()
+        lost = cluster.followers()[0]
+        lost.stop()
+        data = os.path.join(lost.folder, "data")
+        for name in os.listdir(data):
+            if name != "myid":
+                shutil.rmtree(os.path.join(data, name)) if os.path.isdir(os.path.join(data, name)) \
+                    else os.unlink(os.path.join(data, name))
+        cluster.restart(lost)
+        c = Client(lost)
+        wait_for("its copy", lambda: c.exists("/a") == 0)
+        c.close()
+
+@scenario(on_reference=False)
+def several_addresses():
+    """Where the first address of a server leads nowhere, the second is dialled."""
+    with Cluster(KIND, 3, {"multiAddress.enabled": "true", "cnxTimeout": 500, "quorumListenOnAllIPs": "true"}) as cluster:
+        key = os.path.join(cluster.folder, "cluster.key")
+        with open(key, "w") as f:
+            f.write("0123456789abcdef" * 4)
+        for s in cluster.servers:
+            path = os.path.join(s.folder, "zoo.cfg")
+            with open(path) as f:
+                lines = f.read().splitlines()
+            with open(path, "w") as f:
+                for line in lines:
+                    name, _, value = line.partition("=")
+                    if name.startswith("server."):
+                        nowhere = f"240.0.0.1:{free_port()}:{free_port()}"
+                        line = f"{name}={NOWHERE.setdefault(name, nowhere)}|{value}"
+                    f.write(line + "\n")
+                f.write(f"paddock.peerKeyFile={key}\n")
+        cluster.start()
+        c = Client(cluster.leader())
+        expect("create", c.create("/a"), 0)
+        c.end()
 
 
 # ---- running -------------------------------------------------------------------------------------------
