@@ -16,6 +16,7 @@
 #include "store/client_io.h"
 #include "store/commands_io.h"
 #include "store/disk_io.h"
+#include "store/found.h"
 #include "store/metrics.h"
 #include "store/peer_io.h"
 #include "store/sasl_io.h"
@@ -39,11 +40,7 @@ struct node {
 	uint64_t members_hash;
 	struct rlog_loaded loaded;
 	bool joining;
-	struct {
-		bool found_data;
-		bool fresh[256];
-		size_t fresh_count;
-	} probe;
+	struct found found;
 
 	struct state_dir *states;
 	struct kv *kv;
@@ -279,8 +276,7 @@ static void on_welcome(void *owner, bool *has_data, uint64_t *members_hash)
 {
 	struct node *n = owner;
 
-	/* The bootstrap entry alone is what any new server of this list would have. */
-	*has_data = n->raft != NULL ? n->joining || raft_node_last_index(n->raft) > 1 : false;
+	*has_data = found_has_data(n->raft, n->joining);
 	*members_hash = may_found(n) ? n->members_hash : 0;
 }
 
@@ -290,25 +286,18 @@ static void on_peer_up(void *owner, uint64_t peer_id, bool has_data, uint64_t me
 
 	if (n->raft != NULL || n->stopping)
 		return;
-	if (has_data) {
-		n->probe.found_data = true;
-	} else if (members_hash == 0) {
+	int rc = found_peer(&n->found, peer_id, has_data, members_hash);
+	if (rc == PK_ENOENT)
 		LOG_WARN("node.members",
 			 "peer=%" PRIu64 " note=\"it holds nothing and has no file initialize "
 			 "(db.autocreate=false): it does not count for a new cluster\"",
 			 peer_id);
-	} else if (members_hash != n->members_hash) {
+	else if (rc != 0)
 		LOG_ERROR("node.members",
 			  "peer=%" PRIu64 " note=\"its server lines differ from ours: a new "
 			  "cluster begins only among "
 			  "servers with the same list\"",
 			  peer_id);
-	} else if (server_set_find(&n->cfg->servers, (int64_t)peer_id) != NULL &&
-		   !server_set_find(&n->cfg->servers, (int64_t)peer_id)->observer &&
-		   peer_id < 256 && !n->probe.fresh[peer_id]) {
-		n->probe.fresh[peer_id] = true;
-		n->probe.fresh_count++;
-	}
 	probe_step(n);
 }
 
@@ -757,30 +746,27 @@ static void drop_initialize(const struct node *n)
 	free(path);
 }
 
-/*
- * A server that holds nothing asks the others first. One that has data: there is a cluster, and
- * this server joins it, mute until it has caught up, whether it is new or lost its disk. A majority
- * of the listed voters just as new as we are: they found a cluster together.
- */
+/* A server that holds nothing asks the others first (store/found.h). */
 static void probe_step(struct node *n)
 {
 	struct pk_err err = PK_ERR_INIT;
-	size_t voters = server_set_voters(&n->cfg->servers);
-	size_t fresh = n->probe.fresh_count + (!n->cfg->me.observer && may_found(n));
 	int rc = 0;
 
 	if (n->raft != NULL)
 		return;
-	if (n->probe.found_data) {
+	switch (found_verdict(&n->found)) {
+	case FOUND_WAIT:
+		return;
+	case FOUND_JOIN:
 		n->joining = true;
 		rc = write_joining(n, &err);
 		LOG_INFO("node.join", "note=\"others have data: this server follows, and votes "
 				      "once it has caught up\"");
-	} else if (fresh > voters / 2 && may_found(n)) {
-		LOG_INFO("node.found", "voters=%zu new=%zu note=\"a new cluster begins\"", voters,
-			 fresh);
-	} else {
-		return;
+		break;
+	case FOUND_NEW:
+		LOG_INFO("node.found", "voters=%zu new=%zu note=\"a new cluster begins\"",
+			 n->found.voter_count, found_fresh(&n->found));
+		break;
 	}
 	if (rc == 0)
 		rc = open_raft(n, &err);
@@ -803,6 +789,8 @@ static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
 		       n->loaded.term == 0;
 	if (!n->cfg->distributed || !nothing || n->joining)
 		return open_raft(n, err);
+	found_init(&n->found, my_id(n->cfg), n->members, n->member_count,
+		   may_found(n) ? n->members_hash : 0);
 	for (size_t i = 0; i < n->member_count;
 	     i++) { /* found or join: probe_step, once they answer */
 		const struct server_spec *s = &n->cfg->servers.all[i];
