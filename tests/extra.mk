@@ -41,3 +41,5 @@ features: $(PROGRAMS)
 .PHONY: admin-check
 admin-check: $(PROGRAMS)
 	@$(PROVE) tests/admin/check.py
+
+include tests/sim/cluster.mk

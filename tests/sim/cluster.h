@@ -1,0 +1,108 @@
+/*
+ * tests/sim/cluster.h - a whole cluster with its clients in one process, in virtual time, from one
+ * seed.
+ *
+ *     real: server core, raft_node with libraft and guard, rlog, tree, kv on LMDB in a
+ * memory-backed folder, state_dir, found modelled: disks of the log (sim_disk), links between
+ * servers and clients (ordered streams that stall and break, as peer_io.c and client_io.c make
+ * them), threads, clocks
+ *
+ * Everything that happens is an event at a virtual time. Judged on the way (cluster_model.h,
+ * cluster_client.c); the first violation is kept and nothing runs on.
+ */
+#ifndef PK_TESTS_SIM_CLUSTER_H
+#define PK_TESTS_SIM_CLUSTER_H
+
+#include "base/mem.h"
+#include "store/server.h"
+#include "tests/sim/cluster_model.h"
+
+#define SIM_SERVERS_MAX 5
+#define SIM_MS          1000 /* the clock counts microseconds */
+
+struct sim;
+struct sim_conn;
+
+struct sim_options {
+	uint64_t seed;
+	size_t servers;
+	int32_t tick_ms;
+	uint64_t commit_overlay_bytes, commit_log_bytes, snapshot_log_bytes, trailing_entries;
+	uint32_t segment_bytes;
+	bool auth_required;
+	bool verbose;
+};
+
+struct sim_net {
+	int64_t delay_least_us, delay_most_us;
+	uint32_t break_ppm; /* of frames: the connection breaks there */
+};
+
+struct sim_stats {
+	uint64_t events, commits, imports, joins, elections, entries;
+	uint64_t requests, replies, acked, watch_events, sessions, expired, connects, lost;
+};
+
+struct sim *sim_new(const struct sim_options *o);
+void sim_free(struct sim *s);
+void sim_run(struct sim *s, int64_t ms); /* or until a violation */
+int64_t sim_now_us(const struct sim *s);
+static inline int64_t sim_now_ms(const struct sim *s)
+{
+	return sim_now_us(s) / SIM_MS;
+}
+struct pk_rng *sim_rng(struct sim *s);
+struct model *sim_model(struct sim *s);
+struct sim_stats *sim_stats(struct sim *s);
+uint64_t sim_hash(const struct sim *s); /* of all events so far */
+const char *sim_violation(const struct sim *s);
+void sim_violate(struct sim *s, const char *fmt, ...) PK_PRINTF(2, 3);
+void sim_say(struct sim *s, const char *fmt, ...) PK_PRINTF(2, 3); /* when verbose */
+
+typedef void sim_call_f(struct sim *s, void *arg, uint64_t tag);
+/* Call in virtual time, not bound to a server. */
+void sim_call_at(struct sim *s, int64_t in_us, sim_call_f *call, void *arg, uint64_t tag);
+
+/* ---- servers: 0, 1, ... (ids are one more) ---- */
+size_t sim_servers(const struct sim *s);
+bool sim_up(const struct sim *s, int i);
+bool sim_joining(const struct sim *s, int i);     /* up or not: its next start is mute */
+struct server *sim_server(struct sim *s, int i);  /* NULL: down */
+int sim_leader(const struct sim *s);              /* established, of the highest term; -1 */
+void sim_crash(struct sim *s, int i, bool power); /* power: unsynced writes may be lost */
+void sim_start(struct sim *s, int i);
+void sim_wipe(struct sim *s, int i); /* while it is down: its disks are new */
+void sim_pause(struct sim *s, int i, int64_t ms);
+void sim_disk_slow(struct sim *s, int i, int64_t extra_us, int64_t commit_us);
+void sim_wall_jump(struct sim *s, int i, int64_t ms);
+void sim_refuse_writes(struct sim *s, int i, bool refuse);
+
+/* ---- links between servers ---- */
+void sim_net_set(struct sim *s, struct sim_net net);
+void sim_cut(struct sim *s, int from, int to, bool cut); /* nothing passes that way; it waits */
+void sim_break(struct sim *s, int from, int to);         /* the connection that `from` dialled */
+void sim_heal(struct sim *s);
+/* All running servers have applied the same, the last of some leader's log. */
+bool sim_settled(struct sim *s);
+
+/* ---- a client's connection ---- */
+struct sim_conn_owner {
+	void *owner;
+	void (*frame)(void *owner, struct pk_bytes body);
+	void (*closed)(void *owner, const char *reason); /* the conn is gone after it */
+};
+/* Dial server i. NULL: refused at once (down). */
+struct sim_conn *sim_connect(struct sim *s, int i, const struct sim_conn_owner *owner);
+void sim_conn_send(struct sim_conn *c, struct pk_bytes body);
+void sim_conn_close(struct sim_conn *c); /* by the client; `closed` is not called */
+/* It takes what it is sent only now and then; `scale` multiplies what the server is told waits. */
+void sim_conn_slow(struct sim_conn *c, int64_t frame_us, uint32_t scale);
+void sim_conn_stall(struct sim_conn *c, int64_t ms); /* nothing passes in either way for a while */
+void sim_conn_break(struct sim_conn *c);             /* both sides hear of it */
+
+/* The time at which the server last processed a frame of that session. */
+int64_t sim_session_heard_us(struct sim *s, uint64_t session_id);
+/* A frame of that session's was taken in by a server. */
+void sim_session_heard(struct sim *s, uint64_t session_id);
+
+#endif

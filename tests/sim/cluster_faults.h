@@ -1,0 +1,247 @@
+/*
+ * tests/sim/cluster_faults.h - which faults happen when; a part of cluster_sim.c.
+ *
+ * What is kept within what the design promises: at most a minority loses its disk, one at a time,
+ * and only while another server is up that has data (store/found.h says why).
+ */
+#ifndef PK_TESTS_SIM_CLUSTER_FAULTS_H
+#define PK_TESTS_SIM_CLUSTER_FAULTS_H
+
+static int any_server(struct run *r)
+{
+	int leader = sim_leader(r->sim);
+
+	return leader >= 0 && chance(r, 50) ? leader : (int)below(r, sim_servers(r->sim));
+}
+
+static int down_count(struct run *r)
+{
+	int down = 0;
+
+	for (int i = 0; i < (int)sim_servers(r->sim); i++)
+		down += !sim_up(r->sim, i);
+	return down;
+}
+
+static void restart(struct sim *s, void *arg, uint64_t server)
+{
+	struct run *r = arg;
+
+	if (!r->healed)
+		sim_start(s, (int)server);
+}
+
+static void crash(struct run *r)
+{
+	struct sim *s = r->sim;
+	int n = (int)sim_servers(s), first = any_server(r);
+	int count = chance(r, 70) ? 1 : chance(r, 50) ? n : 1 + (int)below(r, (uint64_t)n);
+
+	for (int i = 0; i < count; i++) {
+		int j = (first + i) % n;
+		sim_crash(s, j, chance(r, 50));
+		if (chance(r, 85))
+			sim_call_at(s, (int64_t)below(r, 4000) * SIM_MS, restart, r, (uint64_t)j);
+	}
+}
+
+static bool others_have_data(struct run *r, int but)
+{
+	struct sim *s = r->sim;
+	int with = 0;
+
+	for (int i = 0; i < (int)sim_servers(s); i++) {
+		if (i == but)
+			continue;
+		if (sim_joining(s, i) || !sim_up(s, i))
+			return false;
+		with += tree_meta(server_tree(sim_server(s, i)))->index > 1;
+	}
+	return with == (int)sim_servers(s) - 1 && with > 0;
+}
+
+static void wipe(struct run *r)
+{
+	struct sim *s = r->sim;
+	int i = any_server(r);
+
+	if (sim_servers(s) < 3 || !others_have_data(r, i) || sim_joining(s, i))
+		return;
+	sim_crash(s, i, true);
+	sim_wipe(s, i);
+	sim_start(s, i);
+}
+
+static void cut(struct run *r)
+{
+	struct sim *s = r->sim;
+	uint64_t kind = below(r, 6), side = pk_rng_next(&r->rng);
+	int n = (int)sim_servers(s), one = any_server(r);
+	bool breaks = chance(r, 50);
+
+	if (kind != 3)
+		sim_heal(s);
+	sim_say(s, "cut kind %d around %d", (int)kind, one);
+	for (int i = 0; i < n; i++) {
+		for (int j = 0; j < n; j++) {
+			bool is = kind == 1   ? ((side >> i) & 1) != ((side >> j) & 1)
+				  : kind == 2 ? (i == one) != (j == one)
+				  : kind == 3 ? i == one && chance(r, 60)
+				  : kind == 4 ? j == one && chance(r, 60)
+					      : false;
+			if (i == j || !is)
+				continue;
+			sim_cut(s, i, j, true);
+			if (breaks)
+				sim_break(s, i, j);
+		}
+	}
+}
+
+static void net(struct run *r)
+{
+	struct sim_net to = { .delay_least_us = 50,
+			      .delay_most_us = pk_rng_range(&r->rng, 200, 60000) };
+
+	if (chance(r, 60))
+		to.break_ppm = (uint32_t)below(r, 5000);
+	if (chance(r, 40))
+		to.delay_most_us = 1000;
+	sim_net_set(r->sim, to);
+	if (chance(r, 30))
+		sim_break(r->sim, (int)below(r, sim_servers(r->sim)),
+			  (int)below(r, sim_servers(r->sim)));
+}
+
+static void disk(struct run *r)
+{
+	int i = any_server(r);
+
+	if (chance(r, 10)) {
+		bool refuse = chance(r, 50);
+		for (int j = 0; j < (int)sim_servers(r->sim); j++)
+			if (!refuse || chance(r, 40))
+				sim_refuse_writes(r->sim, j, refuse);
+		return;
+	}
+	sim_disk_slow(r->sim, i, chance(r, 40) ? 0 : (int64_t)below(r, 300000),
+		      chance(r, 40) ? 0 : (int64_t)below(r, 2000000));
+}
+
+static void client(struct run *r)
+{
+	struct load *l = &r->loads[below(r, r->load_count)];
+	struct sim_conn *c = client_conn(l->client);
+
+	if (c == NULL)
+		return;
+	switch (below(r, 5)) {
+	case 0:
+		client_drop(l->client);
+		break;
+	case 1:
+		client_break(l->client);
+		break;
+	case 2:
+		sim_conn_slow(c, (int64_t)below(r, 30000), 1u << below(r, 16));
+		break;
+	case 3:
+		sim_conn_stall(c, (int64_t)below(r, 3000));
+		break;
+	default:
+		client_pings(l->client, chance(r, 70));
+		break;
+	}
+}
+
+static void fault(struct run *r)
+{
+	uint64_t pick = below(r, r->crash + r->cut + r->pause + r->disk + r->net + r->wipe +
+					 r->wall + r->client);
+
+	faults++;
+	if (pick < r->crash) {
+		int down = down_count(r);
+		if (down > 0 && chance(r, 60)) {
+			int i = (int)below(r, sim_servers(r->sim));
+			while (sim_up(r->sim, i))
+				i = (i + 1) % (int)sim_servers(r->sim);
+			sim_start(r->sim, i);
+		} else {
+			crash(r);
+		}
+		return;
+	}
+	pick -= r->crash;
+	if (pick < r->cut) {
+		cut(r);
+		return;
+	}
+	pick -= r->cut;
+	if (pick < r->pause) {
+		sim_pause(r->sim, any_server(r), pk_rng_range(&r->rng, 50, 6000));
+		return;
+	}
+	pick -= r->pause;
+	if (pick < r->disk) {
+		disk(r);
+		return;
+	}
+	pick -= r->disk;
+	if (pick < r->net) {
+		net(r);
+		return;
+	}
+	pick -= r->net;
+	if (pick < r->wipe) {
+		wipe(r);
+		return;
+	}
+	pick -= r->wipe;
+	if (pick < r->wall)
+		sim_wall_jump(r->sim, any_server(r), pk_rng_range(&r->rng, -100000, 100000));
+	else
+		client(r);
+}
+
+static void faults_plan(struct run *r)
+{
+	uint32_t *weights[] = { &r->crash, &r->cut,  &r->pause, &r->disk,
+				&r->net,   &r->wipe, &r->wall,  &r->client };
+
+	for (size_t i = 0; i < PK_COUNT(weights); i++)
+		*weights[i] = chance(r, 60) ? (uint32_t)pk_rng_range(&r->rng, 1, 10) : 0;
+	r->client++;
+	r->fault_every_ms = pk_rng_range(&r->rng, 50, 3000);
+}
+
+static void faults_step(struct run *r)
+{
+	if (r->calm) {
+		sim_run(r->sim, 500);
+		return;
+	}
+	sim_run(r->sim, 1 + (int64_t)below(r, (uint64_t)(2 * r->fault_every_ms)));
+	if (sim_violation(r->sim) == NULL)
+		fault(r);
+}
+
+static void heal(struct run *r)
+{
+	struct sim *s = r->sim;
+
+	r->healed = true;
+	sim_say(s, "healed");
+	sim_net_set(s, (struct sim_net){ .delay_least_us = 100, .delay_most_us = 2000 });
+	sim_heal(s);
+	for (int i = 0; i < (int)sim_servers(s); i++) {
+		sim_disk_slow(s, i, 0, 0);
+		sim_pause(s, i, 0);
+		sim_refuse_writes(s, i, false);
+		sim_start(s, i);
+	}
+	for (size_t i = 0; i < r->load_count; i++)
+		client_pings(r->loads[i].client, true);
+}
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * tests/sim/cluster_int.h - what cluster.c, cluster_server.c and cluster_link.c share.
+ */
+#ifndef PK_TESTS_SIM_CLUSTER_INT_H
+#define PK_TESTS_SIM_CLUSTER_INT_H
+
+#include <sys/queue.h>
+
+#include "store/found.h"
+#include "store/kv.h"
+#include "store/state_dir_io.h"
+#include "tests/lib/sim_disk.h"
+#include "tests/sim/cluster.h"
+
+struct event;
+typedef void event_f(struct sim *s, struct event *e);
+
+struct event {
+	int64_t at_us;
+	uint64_t seq;
+	event_f *run;
+	int server;    /* whose thread it runs on; -1: nobody's, and no pause holds it */
+	uint64_t life; /* of that server; 0: any */
+	void *p;
+	uint64_t n;
+};
+
+/* One connection between servers, in the direction in which it carries frames. */
+struct frame {
+	STAILQ_ENTRY(frame) link;
+	int64_t at_us; /* arrives */
+	uint8_t type;
+	size_t len;
+	uint8_t bytes[];
+};
+STAILQ_HEAD(frames, frame);
+
+struct wire { /* one connection: it outlives its end by what is under way */
+	LIST_ENTRY(wire) link;
+	int from, to;
+	uint64_t from_life, to_life;
+	struct frames frames;
+	size_t queued_bytes;
+	int64_t last_at_us, moved_us;
+	bool up;    /* the dialler may send */
+	bool ended; /* nothing after what is in `frames` */
+	bool pumping;
+};
+
+struct dialler {
+	struct wire *wire; /* NULL between attempts */
+	int64_t retry_ms;
+	uint64_t attempt;
+};
+
+struct sim_conn {
+	LIST_ENTRY(sim_conn) link;
+	struct sim *sim;
+	int to;
+	uint64_t life;
+	struct sim_conn_owner owner;
+	struct conn *conn;
+	struct frames in, out; /* to the server, to the client */
+	int64_t in_last_us, out_last_us, stalled_until_us, frame_us;
+	size_t out_bytes;
+	uint32_t scale;
+	bool paused, was_high;
+	bool server_closed; /* owner->close was called */
+	bool server_gone;   /* server_conn_gone was called, or its server is no more */
+	bool client_gone;   /* the client let go, or was told */
+	bool pump_in, pump_out;
+	uint32_t events; /* that point here */
+};
+
+struct sim_server {
+	int index;
+	struct sim *sim;
+	uint64_t id, life;
+	bool up, failed;
+	char dir[96];
+	struct pk_rng rng;
+	struct sim_disk *disk;
+	struct state_dir *states;
+	struct kv *kv;
+	struct rlog *log;
+	struct rlog_loaded loaded;
+	struct raft_node *raft;
+	struct raft_node_owner ro; /* the server's; ours go around it */
+	struct server *server;
+	struct found found;
+	bool joining; /* durable */
+	bool importing, turn_due, disk_busy, crashing;
+	int64_t disk_extra_us, commit_us, paused_until_us, wall_offset_ms;
+	uint64_t checked_index;
+	int64_t leading_since_us; /* its clock of sessions began */
+	bool was_serving;
+	struct dialler dial[SIM_SERVERS_MAX];
+	struct touch *touched; /* as the leader heard of them */
+};
+
+struct meta_seen {
+	uint64_t hash, term; /* of the entry */
+	uint64_t zxid, digest, extra;
+	bool entry_known, meta_known;
+};
+
+struct sim {
+	struct sim_options o;
+	struct sim_net net;
+	struct sim_stats stats;
+	struct pk_rng rng;
+	int64_t now_us;
+	uint64_t seq, hash;
+	struct event **heap;
+	size_t events, heap_cap;
+	struct sim_server servers[SIM_SERVERS_MAX];
+	bool cut[SIM_SERVERS_MAX][SIM_SERVERS_MAX];
+	LIST_HEAD(, wire) wires;
+	LIST_HEAD(, sim_conn) conns;
+	struct model *model;
+	struct meta_seen *seen; /* by index */
+	size_t seen_cap;
+	struct heard *heard; /* by session */
+	char root[64];
+	char violation[600];
+};
+
+struct event *event_add(struct sim *s, int64_t in_us, event_f *run, int server, void *p,
+			uint64_t n);
+void sim_mix(struct sim *s, uint64_t v);
+struct frame *frame_new(uint8_t type, struct pk_bytes bytes);
+void frames_free(struct frames *f);
+int64_t sim_delay(struct sim *s);
+static inline int64_t us_max(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* cluster_server.c */
+void server_init(struct sim *s, int i);
+void server_fini(struct sim *s, int i);
+void server_enter(struct sim_server *n); /* before any call of its functions */
+void server_left(struct sim_server *n);  /* after it */
+void server_peer_frame(struct sim_server *n, int from, uint8_t type, struct pk_bytes body);
+void server_peer_up(struct sim_server *n, int peer, bool has_data, uint64_t hash);
+bool server_alive(const struct sim_server *n, uint64_t life);
+
+/* cluster_link.c */
+void links_start(struct sim_server *n);
+void links_stop(struct sim_server *n); /* it is down: its peers and clients will hear of it */
+bool link_send(struct sim_server *n, int to, uint8_t type, struct pk_bytes body);
+void links_tick(struct sim_server *n);
+size_t conn_out(void *io, struct pk_bytes bytes);
+void conn_shut(void *io, bool flush, const char *reason);
+void conn_pause(void *io, bool paused);
+void links_free(struct sim *s);
+void links_poke(struct sim *s); /* something healed: look again at what waits */
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * tests/sim/cluster_model.h - what the log means, told a second time and in the plainest way.
+ *
+ * Every entry is given to the model when the first server applies it; the model keeps each node's
+ * whole history by zxid, every operation's outcome and every event, so that any reply can be judged
+ * by the zxid it carries. It knows: sessions and their generations, create (persistent, ephemeral,
+ * sequential), create2, delete, setData, check, multi. Nothing of store/ is used but the entry's
+ * decoder. Nodes that every tree begins with are left out: "/" is there and is not judged.
+ */
+#ifndef PK_TESTS_SIM_CLUSTER_MODEL_H
+#define PK_TESTS_SIM_CLUSTER_MODEL_H
+
+#include "store/txn.h"
+#include "zkproto/multi.h"
+
+struct model;
+
+struct model_node {
+	uint64_t zxid; /* since when it is so */
+	bool there;
+	struct zk_stat stat;
+	struct pk_buf data;
+	bool data_null;
+	int64_t creates; /* children ever created: the next sequence number */
+};
+
+struct model_op {
+	uint64_t zxid;
+	uint64_t session;
+	int32_t type, xid, err;
+	uint64_t origin, seq;
+	struct pk_buf path;    /* of a create: the real one */
+	struct pk_buf results; /* of a multi: one le32 error for each operation */
+};
+
+struct model_event {
+	uint64_t zxid;
+	int32_t type;
+	const char *path;
+};
+
+struct model_session {
+	uint64_t id, gen, owner;
+	int32_t timeout_ms;
+	uint8_t password[16];
+	uint64_t created_zxid, ended_zxid; /* 0: not ended */
+	bool expired;
+	int64_t ended_us;
+};
+
+struct model *model_new(void);
+void model_free(struct model *m);
+/* The next entry, or NULL data for an index without a command. */
+void model_apply(struct model *m, uint64_t index, struct pk_bytes entry, int64_t now_us);
+uint64_t model_index(const struct model *m);
+uint64_t model_zxid(const struct model *m);
+
+/* As of `zxid`; NULL: it was not there. */
+const struct model_node *model_get(struct model *m, const char *path, uint64_t zxid);
+/* Names of children as of `zxid`, sorted, each with a space behind it. */
+void model_children(struct model *m, const char *path, uint64_t zxid, struct pk_buf *out);
+/* The operation that took this zxid; NULL: none did. */
+const struct model_op *model_op(struct model *m, uint64_t zxid);
+size_t model_event_count(const struct model *m);
+const struct model_event *model_event(const struct model *m, size_t i);
+/* The place of the first event later than zxid. */
+size_t model_event_after(const struct model *m, uint64_t zxid);
+
+const struct model_session *model_session(struct model *m, uint64_t id);
+typedef void model_session_f(void *arg, const struct model_session *s);
+void model_session_each(struct model *m, model_session_f *each, void *arg);
+typedef void model_path_f(void *arg, const char *path);
+void model_path_each(struct model *m, model_path_f *each, void *arg); /* every path ever there */
+
+#endif

@@ -1,0 +1,801 @@
+/*
+ * One server of the simulated cluster: what node_io.c is to the real one.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "base/crc.h"
+#include "tests/sim/cluster_int.h"
+
+#define HEARTBEAT_MS 50
+#define ELECTION_MS  500
+#define CLUSTER_ID   0xc1u
+#define WALL_BASE_MS 1700000000000
+#define MEMBERS_HASH 0
+
+struct touch {
+	UT_hash_handle hh;
+	uint64_t session;
+	int64_t at_us;
+};
+
+bool server_alive(const struct sim_server *n, uint64_t life)
+{
+	return n->up && n->life == life;
+}
+
+static int64_t wall_ms(const struct sim_server *n)
+{
+	return WALL_BASE_MS + n->sim->now_us / SIM_MS + n->wall_offset_ms;
+}
+
+/* ---- checks at every step ---- */
+
+static struct meta_seen *seen_at(struct sim *s, uint64_t index)
+{
+	while (index >= s->seen_cap) {
+		size_t cap = s->seen_cap * 2 + 1024;
+		s->seen = pk_realloc(s->seen, cap * sizeof(*s->seen));
+		memset(s->seen + s->seen_cap, 0, (cap - s->seen_cap) * sizeof(*s->seen));
+		s->seen_cap = cap;
+	}
+	return &s->seen[index];
+}
+
+/* The same index, the same state, whoever has it and however it came there. */
+static void meta_check(struct sim_server *n)
+{
+	struct sim *s = n->sim;
+	const struct tree_meta *m;
+
+	if (n->server == NULL || server_tree(n->server) == NULL)
+		return;
+	m = tree_meta(server_tree(n->server));
+	if (m->index == 0 || m->index == n->checked_index)
+		return;
+	n->checked_index = m->index;
+	struct meta_seen *seen = seen_at(s, m->index);
+	if (!seen->meta_known) {
+		seen->meta_known = true;
+		seen->zxid = m->zxid;
+		seen->digest = m->digest;
+		seen->extra = m->extra;
+	} else if (seen->zxid != m->zxid || seen->digest != m->digest || seen->extra != m->extra) {
+		sim_violate(s,
+			    "server %d has another tree at index %" PRIu64 ": zxid %#" PRIx64
+			    " digest %016" PRIx64 "/%016" PRIx64 ", before it was %#" PRIx64
+			    " %016" PRIx64 "/%016" PRIx64,
+			    n->index, m->index, m->zxid, m->digest, m->extra, seen->zxid,
+			    seen->digest, seen->extra);
+	}
+	if (m->index == model_index(s->model) && m->zxid != model_zxid(s->model))
+		sim_violate(s, "server %d is at zxid %#" PRIx64 ", the model at %#" PRIx64,
+			    n->index, m->zxid, model_zxid(s->model));
+}
+
+static void entry_seen(struct sim_server *n, uint64_t index, uint64_t term, struct pk_bytes data)
+{
+	struct sim *s = n->sim;
+	struct meta_seen *seen = seen_at(s, index);
+	uint64_t hash = data.data == NULL
+				? 1
+				: ((uint64_t)data.len << 32 | pk_crc32c(0, data.data, data.len));
+
+	if (!seen->entry_known) {
+		if (index != model_index(s->model) + 1) {
+			sim_violate(s, "server %d applied %" PRIu64 " first of all, after %" PRIu64,
+				    n->index, index, model_index(s->model));
+			return;
+		}
+		seen->entry_known = true;
+		seen->hash = hash;
+		seen->term = term;
+		s->stats.entries++;
+		sim_mix(s, hash);
+		model_apply(s->model, index, data, s->now_us);
+	} else if (seen->hash != hash || seen->term != term) {
+		sim_violate(s,
+			    "server %d applied another entry %" PRIu64 " (term %" PRIu64
+			    ", before it was %" PRIu64 ")",
+			    n->index, index, term, seen->term);
+	}
+}
+
+/* ---- sessions, as the leader's clock hears of them ---- */
+
+static void touch_note(struct sim_server *n, uint64_t session)
+{
+	struct touch *t;
+
+	HASH_FIND(hh, n->touched, &session, sizeof(session), t);
+	if (t == NULL) {
+		t = pk_alloc(sizeof(*t));
+		t->session = session;
+		HASH_ADD(hh, n->touched, session, sizeof(t->session), t);
+	}
+	t->at_us = n->sim->now_us;
+}
+
+static void touches_clear(struct sim_server *n)
+{
+	struct touch *t, *next;
+
+	HASH_ITER (hh, n->touched, t, next) {
+		HASH_DEL(n->touched, t);
+		free(t);
+	}
+}
+
+static void expiry_check(struct sim_server *n, uint64_t session)
+{
+	struct sim *s = n->sim;
+	const struct model_session *m = model_session(s->model, session);
+	struct touch *t;
+	int64_t heard = n->leading_since_us;
+
+	HASH_FIND(hh, n->touched, &session, sizeof(session), t);
+	if (t != NULL && t->at_us > heard)
+		heard = t->at_us;
+	if (m == NULL)
+		sim_violate(s, "server %d expires session %#" PRIx64 ", which there never was",
+			    n->index, session);
+	else if (s->now_us - heard < (int64_t)m->timeout_ms * SIM_MS)
+		sim_violate(s,
+			    "server %d expires session %#" PRIx64 " after %" PRId64
+			    " ms of its %d ms",
+			    n->index, session, (s->now_us - heard) / SIM_MS, m->timeout_ms);
+}
+
+/* ---- what the server asks for ---- */
+
+static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
+			    enum server_message type, struct pk_bytes bytes)
+{
+	struct sim_server *n = owner;
+
+	(void)address;
+	PK_ASSERT(peer_id > 0 && peer_id <= n->sim->o.servers && peer_id != n->id);
+	return link_send(n, (int)peer_id - 1, (uint8_t)type, bytes);
+}
+
+static void commit_told(struct sim *s, struct event *e)
+{
+	struct sim_server *n = &s->servers[e->server];
+	struct pk_err err = PK_ERR_INIT;
+
+	if (!server_alive(n, e->life))
+		return;
+	s->stats.commits++;
+	server_enter(n);
+	server_commit_done(n->server, e->p, 0, &err);
+	server_left(n);
+}
+
+static void commit_work(struct sim *s, struct event *e)
+{
+	struct sim_server *n = &s->servers[e->server];
+	struct pk_err err = PK_ERR_INIT;
+
+	if (!server_alive(n, e->life))
+		return;
+	if (kv_commit_run(e->p, &err) != 0) {
+		sim_violate(s, "server %d cannot commit: %s", n->index, err.text);
+		return;
+	}
+	event_add(s, pk_rng_range(&s->rng, 0, 2000), commit_told, n->index, e->p, 0);
+}
+
+static void owner_commit(void *owner, struct kv_job *job)
+{
+	struct sim_server *n = owner;
+
+	event_add(n->sim, pk_rng_range(&n->sim->rng, 500, 20000 + n->commit_us), commit_work,
+		  n->index, job, 0);
+}
+
+static void owner_secret(void *owner, void *to, size_t len)
+{
+	struct sim_server *n = owner;
+
+	pk_rng_fill(&n->sim->rng, to, len);
+}
+
+static void owner_auth(void *owner, void *io, struct pk_bytes scheme, struct pk_bytes auth,
+		       struct server_auth_result *r)
+{
+	(void)owner;
+	(void)io;
+	*r = (struct server_auth_result){ 0 };
+	if (!pk_bytes_is(scheme, "digest") || auth.len >= sizeof(r->ids[0].id))
+		return;
+	r->ok = true;
+	r->count = 1;
+	snprintf(r->ids[0].scheme, sizeof(r->ids[0].scheme), "digest");
+	memcpy(r->ids[0].id, auth.data, auth.len);
+}
+
+static int32_t owner_sasl(void *owner, void *io, struct pk_bytes token, struct pk_buf *out,
+			  bool *out_null, char *id, size_t id_bytes)
+{
+	(void)owner;
+	(void)io;
+	(void)token;
+	(void)out;
+	(void)id;
+	(void)id_bytes;
+	*out_null = true;
+	return 0;
+}
+
+static void owner_import_begin(void *owner)
+{
+	struct sim_server *n = owner;
+	struct pk_err err = PK_ERR_INIT;
+
+	if (state_dir_import_begin(n->states, &err) != 0)
+		sim_violate(n->sim, "server %d cannot begin to fetch: %s", n->index, err.text);
+}
+
+static int owner_import_chunk(void *owner, struct pk_bytes records, struct pk_err *err)
+{
+	struct sim_server *n = owner;
+
+	return state_dir_import_add(n->states, records, err);
+}
+
+static void imported(struct sim *s, struct event *e)
+{
+	struct sim_server *n = &s->servers[e->server];
+	struct pk_err err = PK_ERR_INIT;
+
+	if (!server_alive(n, e->life))
+		return;
+	pk_ignore(state_dir_import_finish(n->states, &err), "told from err");
+	n->importing = false;
+	server_enter(n);
+	server_import_ready(n->server, err.code, &err);
+	server_left(n);
+}
+
+static void owner_import_finish(void *owner)
+{
+	struct sim_server *n = owner;
+
+	n->importing = true;
+	event_add(n->sim, pk_rng_range(&n->sim->rng, 1000, 50000 + n->commit_us), imported,
+		  n->index, NULL, 0);
+}
+
+static struct kv *owner_import_swap(void *owner, struct pk_err *err)
+{
+	struct sim_server *n = owner;
+	struct kv *fresh = NULL;
+
+	if (state_dir_swap(n->states, n->kv, &fresh, err) != 0)
+		return NULL;
+	n->kv = fresh;
+	n->sim->stats.imports++;
+	return fresh;
+}
+
+static void owner_import_drop(void *owner)
+{
+	struct sim_server *n = owner;
+
+	PK_ASSERT(!n->importing);
+	state_dir_import_drop(n->states);
+}
+
+static void owner_joined(void *owner)
+{
+	struct sim_server *n = owner;
+
+	n->joining = false;
+	n->sim->stats.joins++;
+}
+
+static void owner_members(void *owner, const struct raft_member *members, size_t count)
+{
+	(void)owner;
+	(void)members;
+	(void)count;
+}
+
+static void owner_role(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id,
+		       bool serving)
+{
+	struct sim_server *n = owner;
+
+	sim_say(n->sim, "server %d role %d term %" PRIu64 " leader %" PRId64 " serving %d",
+		n->index, role, term, (int64_t)leader_id - 1, serving);
+	n->sim->stats.elections += role == RAFT_NODE_LEADER;
+}
+
+static void owner_fatal(void *owner, const struct pk_err *err)
+{
+	struct sim_server *n = owner;
+
+	n->failed = true;
+	sim_violate(n->sim, "server %d gives up: %s", n->index, err->text);
+}
+
+static void owner_note(void *owner, int level, const char *event, const char *text)
+{
+	struct sim_server *n = owner;
+	uint64_t session;
+
+	(void)level;
+	sim_say(n->sim, "server %d %s %s", n->index, event, text);
+	if (strcmp(event, "session.expire") == 0 && sscanf(text, "id=%" SCNx64, &session) == 1)
+		expiry_check(n, session);
+}
+
+/* ---- around the server's own raft callbacks ---- */
+
+static void on_apply(void *owner, uint64_t index, uint64_t term, struct pk_bytes data)
+{
+	struct sim_server *n = owner;
+
+	entry_seen(n, index, term, data);
+	n->ro.apply(n->ro.owner, index, term, data);
+	meta_check(n);
+}
+
+static void on_skip(void *owner, uint64_t index, uint64_t term)
+{
+	struct sim_server *n = owner;
+
+	entry_seen(n, index, term, PK_BYTES_NONE);
+	n->ro.skip(n->ro.owner, index, term);
+	meta_check(n);
+}
+
+static void on_role(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id)
+{
+	struct sim_server *n = owner;
+
+	n->ro.role(n->ro.owner, role, term, leader_id);
+}
+
+static bool on_send(void *owner, uint64_t peer_id, const char *address, struct pk_bytes data)
+{
+	struct sim_server *n = owner;
+
+	return n->ro.send(n->ro.owner, peer_id, address, data);
+}
+
+static void on_members(void *owner, const struct raft_member *members, size_t count)
+{
+	struct sim_server *n = owner;
+
+	n->ro.members(n->ro.owner, members, count);
+}
+
+static bool on_snapshot(void *owner, uint64_t *index, struct pk_buf *payload)
+{
+	struct sim_server *n = owner;
+
+	return n->ro.snapshot(n->ro.owner, index, payload);
+}
+
+static int on_restore(void *owner, uint64_t index, struct pk_bytes payload, struct pk_err *err)
+{
+	struct sim_server *n = owner;
+
+	return n->ro.restore(n->ro.owner, index, payload, err);
+}
+
+static void on_install(void *owner, uint64_t from_id, uint64_t index, uint64_t term,
+		       struct pk_bytes payload)
+{
+	struct sim_server *n = owner;
+
+	n->ro.install(n->ro.owner, from_id, index, term, payload);
+}
+
+static void on_fatal(void *owner, const struct pk_err *err)
+{
+	struct sim_server *n = owner;
+
+	n->ro.fatal(n->ro.owner, err);
+}
+
+/* ---- time and turns ---- */
+
+void server_enter(struct sim_server *n)
+{
+	PK_ASSERT(n->up);
+	server_now(n->server, n->sim->now_us / SIM_MS, wall_ms(n));
+}
+
+static void disk_step(struct sim *s, struct event *e);
+
+static void disk_poke(struct sim_server *n)
+{
+	if (!n->up || n->disk_busy)
+		return;
+	n->disk_busy = true;
+	event_add(n->sim,
+		  sim_disk_cost_us(n->disk) +
+			  (n->disk_extra_us > 0 ? pk_rng_range(&n->sim->rng, 0, n->disk_extra_us)
+						: 0),
+		  disk_step, n->index, NULL, 0);
+}
+
+static void turn(struct sim *s, struct event *e)
+{
+	struct sim_server *n = &s->servers[e->server];
+
+	if (!server_alive(n, e->life))
+		return;
+	n->turn_due = false;
+	server_enter(n);
+	server_turn(n->server);
+	bool leads = server_session_clock(n->server) != NULL;
+	if (leads && n->leading_since_us == 0)
+		n->leading_since_us = s->now_us;
+	meta_check(n);
+	disk_poke(n);
+	server_check(n->server);
+}
+
+void server_left(struct sim_server *n)
+{
+	struct sim *s = n->sim;
+
+	bool leads = server_session_clock(n->server) != NULL;
+	if (leads && n->leading_since_us == 0)
+		n->leading_since_us = s->now_us;
+	if (!leads && n->leading_since_us != 0) {
+		n->leading_since_us = 0;
+		touches_clear(n);
+	}
+	meta_check(n);
+	disk_poke(n);
+	if (!n->turn_due) { /* what arrives until then is of the same turn */
+		n->turn_due = true;
+		event_add(s, pk_rng_range(&s->rng, 5, 200), turn, n->index, NULL, 0);
+	}
+}
+
+static void disk_step(struct sim *s, struct event *e)
+{
+	struct sim_server *n = &s->servers[e->server];
+
+	if (!server_alive(n, e->life))
+		return;
+	n->disk_busy = false;
+	if (n->server != NULL) {
+		server_enter(n);
+		if (sim_disk_step(n->disk))
+			server_left(n);
+	}
+}
+
+static void tick(struct sim *s, struct event *e)
+{
+	struct sim_server *n = &s->servers[e->server];
+
+	if (!server_alive(n, e->life))
+		return;
+	server_enter(n);
+	server_tick(n->server);
+	links_tick(n);
+	server_left(n);
+	event_add(s, HEARTBEAT_MS / 2 * SIM_MS, tick, n->index, NULL, 0);
+}
+
+/* ---- start and stop ---- */
+
+static void open_raft(struct sim_server *n)
+{
+	struct sim *s = n->sim;
+	struct raft_member members[SIM_SERVERS_MAX];
+	struct raft_node_owner ro = { n,          on_apply,    on_skip,    on_role,    on_send,
+				      on_members, on_snapshot, on_restore, on_install, on_fatal };
+	struct pk_err err = PK_ERR_INIT;
+
+	for (size_t i = 0; i < s->o.servers; i++) {
+		members[i] = (struct raft_member){ .id = i + 1, .role = RAFT_NODE_VOTER };
+		snprintf(members[i].address, sizeof(members[i].address), "s%zu", i);
+	}
+	struct raft_node_config cfg = { .id = n->id,
+					.address = members[n->index].address,
+					.heartbeat_ms = HEARTBEAT_MS,
+					.election_ms = ELECTION_MS,
+					.install_timeout_ms = 600000,
+					.snapshot_log_bytes = s->o.snapshot_log_bytes,
+					.trailing_entries = s->o.trailing_entries,
+					.guard = RAFT_GUARD_ALL,
+					.mute = n->joining };
+	server_raft_owner(n->server, &n->ro);
+	int rc = raft_node_open(&n->raft, &cfg, &ro, n->log, &n->loaded, members,
+				n->joining ? 0 : s->o.servers, s->now_us / SIM_MS, &n->rng, &err);
+	rlog_loaded_release(&n->loaded);
+	if (rc != 0)
+		sim_violate(s, "server %d does not start: %s", n->index, err.text);
+	else
+		server_set_raft(n->server, n->raft, n->joining);
+}
+
+static void found_step(struct sim_server *n)
+{
+	if (n->raft != NULL || found_verdict(&n->found) == FOUND_WAIT)
+		return;
+	n->joining = found_verdict(&n->found) == FOUND_JOIN;
+	sim_say(n->sim, "server %d %s", n->index, n->joining ? "joins" : "founds");
+	open_raft(n);
+}
+
+void server_peer_up(struct sim_server *n, int peer, bool has_data, uint64_t hash)
+{
+	if (n->raft != NULL)
+		return;
+	server_enter(n);
+	int rc = found_peer(&n->found, (uint64_t)peer + 1, has_data, hash);
+	PK_ASSERT(rc == 0);
+	found_step(n);
+	server_left(n);
+}
+
+void server_peer_frame(struct sim_server *n, int from, uint8_t type, struct pk_bytes body)
+{
+	struct pk_err err = PK_ERR_INIT;
+
+	if (type == SERVER_MSG_TOUCH && n->leading_since_us != 0)
+		for (size_t at = 0; at + 8 <= body.len; at += 8)
+			touch_note(n, pk_get_le64(body.data + at));
+	server_enter(n);
+	if (server_peer_recv(n->server, (uint64_t)from + 1, (enum server_message)type, body,
+			     &err) != 0)
+		sim_violate(n->sim, "server %d refused a message of type %u from %d: %s", n->index,
+			    type, from, err.text);
+	server_left(n);
+}
+
+void sim_start(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+	struct pk_err err = PK_ERR_INIT;
+	struct kv_config kv_cfg = { .map_bytes = 1 << 20, .map_bytes_most = 1 << 30 };
+	struct rlog_config log_cfg = { .segment_bytes = s->o.segment_bytes,
+				       .cluster_id = CLUSTER_ID,
+				       .server_id = n->id };
+	struct server_config cfg = { .id = n->id,
+				     .cluster_id = CLUSTER_ID,
+				     .tick_ms = s->o.tick_ms,
+				     .session_min_ms = 2 * s->o.tick_ms,
+				     .session_max_ms = 20 * s->o.tick_ms,
+				     .leader_grace_ms = 3000,
+				     .commit_overlay_bytes = s->o.commit_overlay_bytes,
+				     .commit_log_bytes = s->o.commit_log_bytes,
+				     .txn_flags = TXN_EXTENDED_TYPES,
+				     .jute_bytes_max = 0xfffff,
+				     .response_bytes_max = 32u << 20,
+				     .watches_max = 1 << 20,
+				     .path_depth_max = 100,
+				     .auth_required = s->o.auth_required };
+	struct server_owner so = { .owner = n,
+				   .send = conn_out,
+				   .close = conn_shut,
+				   .pause = conn_pause,
+				   .peer_send = owner_peer_send,
+				   .commit = owner_commit,
+				   .secret = owner_secret,
+				   .auth = owner_auth,
+				   .sasl = owner_sasl,
+				   .import_begin = owner_import_begin,
+				   .import_chunk = owner_import_chunk,
+				   .import_finish = owner_import_finish,
+				   .import_swap = owner_import_swap,
+				   .import_drop = owner_import_drop,
+				   .joined = owner_joined,
+				   .members = owner_members,
+				   .role = owner_role,
+				   .fatal = owner_fatal,
+				   .note = owner_note };
+	struct raft_member members[SIM_SERVERS_MAX];
+
+	if (n->up || s->violation[0] != 0)
+		return;
+	sim_say(s, "server %d starts", i);
+	n->life++;
+	n->up = true;
+	n->failed = n->turn_due = n->disk_busy = n->importing = false;
+	n->checked_index = 0;
+	n->leading_since_us = 0;
+	n->paused_until_us = 0;
+	n->loaded = (struct rlog_loaded){ 0 };
+	int rc = state_dir_open(&n->states, n->dir, &kv_cfg, &err);
+	if (rc == 0)
+		rc = state_dir_kv(n->states, &n->kv, &err);
+	if (rc == 0)
+		rc = server_open(&n->server, &cfg, &so, n->kv, &n->rng, s->now_us / SIM_MS,
+				 wall_ms(n), &err);
+	if (rc == 0)
+		rc = rlog_open(&n->log, sim_disk_disk(n->disk), &log_cfg, &n->loaded, &err);
+	if (rc != 0) {
+		fprintf(stderr, "server %d cannot be opened: %s\n", i, err.text);
+		abort(); /* there is no half of a server to go on with */
+	}
+	bool nothing = n->loaded.record_count == 0 && !n->loaded.has_manifest &&
+		       n->loaded.term == 0;
+	if (nothing && tree_meta(server_tree(n->server))->index > 0)
+		sim_violate(s, "server %d: the log is empty, the state is not", i);
+	meta_check(n);
+	for (size_t j = 0; j < s->o.servers; j++)
+		members[j] = (struct raft_member){ .id = j + 1, .role = RAFT_NODE_VOTER };
+	found_init(&n->found, n->id, members, s->o.servers, MEMBERS_HASH);
+	if (!nothing || n->joining)
+		open_raft(n);
+	else
+		found_step(n);
+	links_start(n);
+	event_add(s, pk_rng_range(&s->rng, 1, HEARTBEAT_MS * SIM_MS / 2), tick, i, NULL, 0);
+}
+
+static void stop(struct sim_server *n, bool power)
+{
+	struct sim *s = n->sim;
+	struct sim_conn *c;
+
+	n->crashing = true;
+	n->up = false;
+	n->life++;
+	if (n->raft != NULL)
+		raft_node_close(n->raft, NULL, NULL);
+	rlog_loaded_release(&n->loaded);
+	rlog_close(n->log);
+	if (power)
+		sim_disk_crash(n->disk, NULL, NULL);
+	else
+		sim_disk_kill(n->disk);
+	LIST_FOREACH (c, &s->conns, link) {
+		if (c->to == n->index && c->life == n->life - 1 && c->conn != NULL) {
+			server_conn_gone(c->conn);
+			c->conn = NULL;
+		}
+	}
+	server_close(n->server);
+	kv_close(n->kv);
+	state_dir_close(n->states);
+	n->raft = NULL;
+	n->log = NULL;
+	n->server = NULL;
+	n->kv = NULL;
+	n->states = NULL;
+	n->leading_since_us = 0;
+	touches_clear(n);
+	n->crashing = false;
+	links_stop(n);
+}
+
+void sim_crash(struct sim *s, int i, bool power)
+{
+	if (!s->servers[i].up)
+		return;
+	sim_say(s, "server %d %s", i, power ? "loses power" : "is killed");
+	stop(&s->servers[i], power);
+}
+
+static void remove_dirs(struct sim_server *n)
+{
+	char command[200];
+
+	/* a folder of ours, named by mkdtemp: no other way is as short */
+	snprintf(command, sizeof(command), "rm -rf '%s'", n->dir);
+	if (system(command) != 0)
+		fprintf(stderr, "cannot remove %s\n", n->dir);
+}
+
+void sim_wipe(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+
+	PK_ASSERT(!n->up);
+	sim_say(s, "server %d loses its disks", i);
+	sim_disk_free(n->disk);
+	n->disk = sim_disk_new(pk_rng_next(&s->rng));
+	n->joining = false;
+	remove_dirs(n);
+	PK_ASSERT(mkdir(n->dir, 0700) == 0);
+}
+
+void server_init(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+
+	n->index = i;
+	n->sim = s;
+	n->id = (uint64_t)i + 1;
+	n->disk = sim_disk_new(pk_rng_next(&s->rng));
+	pk_rng_seed(&n->rng, pk_rng_next(&s->rng));
+	snprintf(n->dir, sizeof(n->dir), "%s/%d", s->root, i);
+	PK_ASSERT(mkdir(n->dir, 0700) == 0);
+}
+
+void server_fini(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+
+	if (n->up)
+		stop(n, false);
+	sim_disk_free(n->disk);
+	remove_dirs(n);
+}
+
+/* ---- the rest of cluster.h about servers ---- */
+
+bool sim_up(const struct sim *s, int i)
+{
+	return s->servers[i].up;
+}
+
+bool sim_joining(const struct sim *s, int i)
+{
+	return s->servers[i].joining;
+}
+
+struct server *sim_server(struct sim *s, int i)
+{
+	return s->servers[i].server;
+}
+
+int sim_leader(const struct sim *s)
+{
+	int leader = -1;
+
+	for (int i = 0; i < (int)s->o.servers; i++) {
+		const struct sim_server *n = &s->servers[i];
+		if (n->up && n->raft != NULL && server_session_clock(n->server) != NULL &&
+		    (leader < 0 ||
+		     raft_node_term(n->raft) > raft_node_term(s->servers[leader].raft)))
+			leader = i;
+	}
+	return leader;
+}
+
+void sim_pause(struct sim *s, int i, int64_t ms)
+{
+	sim_say(s, "server %d pauses %" PRId64 " ms", i, ms);
+	s->servers[i].paused_until_us = s->now_us + ms * SIM_MS;
+}
+
+void sim_disk_slow(struct sim *s, int i, int64_t extra_us, int64_t commit_us)
+{
+	s->servers[i].disk_extra_us = extra_us;
+	s->servers[i].commit_us = commit_us;
+}
+
+void sim_wall_jump(struct sim *s, int i, int64_t ms)
+{
+	sim_say(s, "server %d: the clock jumps %" PRId64 " ms", i, ms);
+	s->servers[i].wall_offset_ms += ms;
+}
+
+void sim_refuse_writes(struct sim *s, int i, bool refuse)
+{
+	if (!s->servers[i].up)
+		return;
+	server_enter(&s->servers[i]);
+	server_refuse_writes(s->servers[i].server, refuse);
+	server_left(&s->servers[i]);
+}
+
+bool sim_settled(struct sim *s)
+{
+	int l = sim_leader(s);
+
+	if (l < 0 || raft_node_last_index(s->servers[l].raft) != model_index(s->model))
+		return false;
+	for (size_t i = 0; i < s->o.servers; i++) {
+		const struct sim_server *n = &s->servers[i];
+		if (n->up && (server_tree(n->server) == NULL || n->raft == NULL || n->joining ||
+			      tree_meta(server_tree(n->server))->index != model_index(s->model)))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,37 @@
+/*
+ * tests/sim/cluster_watches.h - the watches of one client, as the protocol has them, and which
+ * events they call for.
+ */
+#ifndef PK_TESTS_SIM_CLUSTER_WATCHES_H
+#define PK_TESTS_SIM_CLUSTER_WATCHES_H
+
+#include "tests/sim/cluster.h"
+
+struct watches;
+
+enum watched {
+	WATCHED_DATA,  /* by getData, or exists of what is there */
+	WATCHED_EXIST, /* by exists of what is not */
+	WATCHED_CHILD,
+	WATCHED_PERSISTENT,
+	WATCHED_RECURSIVE,
+};
+
+struct watches *watches_new(struct sim *s);
+void watches_free(struct watches *w);
+size_t watches_count(const struct watches *w);
+/* All of it on success: false and *why (300 bytes) otherwise. */
+/* An event came; it is kept until a reply says up to where it must be explained. */
+bool watches_event(struct watches *w, int32_t type, struct pk_bytes path, char *why);
+/* A reply carries zxid: what came is exactly what the log calls for up to there. */
+bool watches_to(struct watches *w, uint64_t zxid, char *why);
+void watches_set(struct watches *w, const char *path, enum watched kind);
+/* removeWatches (taking them off) and checkWatches: was there any of that type? */
+bool watches_has(struct watches *w, const char *path, int32_t type, bool take);
+/* The connection is gone: what came and was explained by no reply counts as come. */
+void watches_lost(struct watches *w);
+/* A setWatches2 request of all of them goes out on a new connection; and its reply came. */
+void watches_again(struct watches *w, uint64_t seen_zxid, struct pk_buf *body);
+bool watches_set_again(struct watches *w, uint64_t zxid, char *why);
+
+#endif
