@@ -508,7 +508,8 @@ static void judge_ephemerals(struct client *c, const struct request *q, uint64_t
 	struct pk_buf want = PK_BUF_INIT, got = PK_BUF_INIT;
 
 	model_path_each(e.m, ephemeral_one, &e);
-	qsort(e.all, e.n, sizeof(*e.all), by_text);
+	if (e.n > 0)
+		qsort(e.all, e.n, sizeof(*e.all), by_text);
 	for (size_t i = 0; i < e.n; i++) {
 		pk_buf_printf(&want, "%s ", e.all[i]);
 		free(e.all[i]);
@@ -598,7 +599,9 @@ static void judge(struct client *c, const struct request *q, uint64_t zxid, int3
 		bad(c, q, "C7", zxid, "%s", why);
 	if (q->raw)
 		return;
-	if (is_write(q->op)) {
+	if (is_write(q->op) && err == ZK_ESYSTEM) {
+		; /* its server's disk is nearly full: refused before the log, no zxid is its own */
+	} else if (is_write(q->op)) {
 		judge_write(c, q, zxid, err, &in);
 	} else if (q->op == ZK_OP_SYNC) {
 		if (err == 0 && zxid < q->floor)

@@ -312,15 +312,16 @@ static void pump_in(struct sim *s, struct event *e)
 	struct sim_conn *c = e->p;
 	struct frame *f = STAILQ_FIRST(&c->in);
 
-	c->events--;
 	c->pump_in = false;
 	if (!attached(c) || f == NULL || c->server_closed) {
+		c->events--;
 		conn_settle(c);
 		return;
 	}
 	/* paused since: now and then it was read before the pause came */
 	if (c->stalled_until_us > s->now_us || (c->paused && !pk_rng_chance(&s->rng, 250000))) {
 		poke_in(c);
+		c->events--;
 		return;
 	}
 	STAILQ_REMOVE_HEAD(&c->in, link);
@@ -333,6 +334,8 @@ static void pump_in(struct sim *s, struct event *e)
 	free(f);
 	server_left(n);
 	poke_in(c);
+	c->events--;
+	conn_settle(c);
 }
 
 static void drained(struct sim *s, struct event *e)
@@ -367,12 +370,12 @@ static void client_hears(struct sim *s, struct event *e)
 {
 	struct sim_conn *c = e->p;
 
-	c->events--;
 	(void)s;
 	if (!c->client_gone) {
 		c->client_gone = true;
 		c->owner.closed(c->owner.owner, c->server_closed ? "closed" : "broken");
 	}
+	c->events--;
 	conn_settle(c);
 }
 
@@ -390,10 +393,11 @@ static void pump_out(struct sim *s, struct event *e)
 	struct sim_conn *c = e->p;
 	struct frame *f = STAILQ_FIRST(&c->out);
 
-	c->events--;
+	/* counted as under way until the end: the client may let go meanwhile */
 	c->pump_out = false;
 	if (f != NULL && !c->client_gone && c->stalled_until_us > s->now_us) {
 		poke_out(c);
+		c->events--;
 		return;
 	}
 	if (f != NULL && !c->client_gone) {
@@ -408,6 +412,7 @@ static void pump_out(struct sim *s, struct event *e)
 		c->client_gone = true;
 		c->owner.closed(c->owner.owner, "closed");
 	}
+	c->events--;
 	conn_settle(c);
 }
 

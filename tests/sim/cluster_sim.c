@@ -262,7 +262,6 @@ static void load_start(struct run *r, int index)
 	later(l, 500 * SIM_MS);
 }
 
-
 #include "tests/sim/cluster_faults.h"
 
 /* ---- one run ---- */

@@ -44,7 +44,8 @@ static void came_drop(struct watches *w, size_t count)
 	for (size_t i = 0; i < count; i++)
 		free(w->came[i].path);
 	w->came_count -= count;
-	memmove(w->came, w->came + count, w->came_count * sizeof(*w->came));
+	if (w->came_count > 0)
+		memmove(w->came, w->came + count, w->came_count * sizeof(*w->came));
 }
 
 void watches_free(struct watches *w)
@@ -66,7 +67,8 @@ static void drop_at(struct watches *w, size_t i)
 {
 	free(w->all[i].path);
 	w->count--;
-	memmove(w->all + i, w->all + i + 1, (w->count - i) * sizeof(*w->all));
+	if (i < w->count)
+		memmove(w->all + i, w->all + i + 1, (w->count - i) * sizeof(*w->all));
 }
 
 void watches_set(struct watches *w, const char *path, enum watched kind)
