@@ -142,7 +142,7 @@ void server_fini(struct sim *s, int i);
 void server_enter(struct sim_server *n); /* before any call of its functions */
 void server_left(struct sim_server *n);  /* after it */
 void server_peer_frame(struct sim_server *n, int from, uint8_t type, struct pk_bytes body);
-void server_peer_up(struct sim_server *n, int peer, bool has_data, uint64_t hash);
+void server_peer_up(struct sim_server *n, int peer, bool has_data);
 bool server_alive(const struct sim_server *n, uint64_t life);
 
 /* cluster_link.c */

@@ -120,7 +120,7 @@ static void welcomed(struct sim *s, struct event *e)
 	w->up = true;
 	w->moved_us = s->now_us;
 	n->dial[w->to].retry_ms = RETRY_LEAST_MS;
-	server_peer_up(n, w->to, e->n == 1, 0);
+	server_peer_up(n, w->to, e->n == 1);
 }
 
 static void greeted(struct sim *s, struct event *e)

@@ -14,7 +14,7 @@
 #define ELECTION_MS  500
 #define CLUSTER_ID   0xc1u
 #define WALL_BASE_MS 1700000000000
-#define MEMBERS_HASH 0
+#define MEMBERS_HASH 7
 
 struct touch {
 	UT_hash_handle hh;
@@ -530,12 +530,12 @@ static void found_step(struct sim_server *n)
 	open_raft(n);
 }
 
-void server_peer_up(struct sim_server *n, int peer, bool has_data, uint64_t hash)
+void server_peer_up(struct sim_server *n, int peer, bool has_data)
 {
 	if (n->raft != NULL)
 		return;
 	server_enter(n);
-	int rc = found_peer(&n->found, (uint64_t)peer + 1, has_data, hash);
+	int rc = found_peer(&n->found, (uint64_t)peer + 1, has_data, MEMBERS_HASH);
 	PK_ASSERT(rc == 0);
 	found_step(n);
 	server_left(n);
