@@ -28,6 +28,7 @@
 #define INSTALL_TIMEOUT_MS 600000
 #define WATCHES_MAX        (16u << 20)
 #define DISK_CHECK_MS      1000
+#define DISK_ABOVE_BYTES   (64u << 20)
 
 struct node {
 	struct net_loop *loop;
@@ -321,6 +322,8 @@ static void check_disk(struct node *n)
 	const struct disk *d = disk_io_disk(n->disk);
 	uint64_t free_bytes = d->free_bytes(d->impl);
 	uint64_t low = (uint64_t)n->cfg->disk_low_bytes;
+	/* Some way above, so that it does not flutter. */
+	uint64_t above = low / 4 < DISK_ABOVE_BYTES ? low / 4 : DISK_ABOVE_BYTES;
 
 	if (!n->disk_low && free_bytes < low) {
 		n->disk_low = true;
@@ -329,8 +332,7 @@ static void check_disk(struct node *n)
 			  " writes=refused",
 			  free_bytes, low);
 		server_refuse_writes(n->server, true);
-	} else if (n->disk_low &&
-		   free_bytes > low + low / 4) { /* some way above, so that it does not flutter */
+	} else if (n->disk_low && free_bytes > low + above) {
 		n->disk_low = false;
 		LOG_INFO("disk.ok", "free_bytes=%" PRIu64 " writes=accepted", free_bytes);
 		server_refuse_writes(n->server, false);

@@ -749,6 +749,30 @@ static bool forwardable(const struct txn_op *op)
 	return op->type == TXN_ATTACH || op->type == TXN_SYNC;
 }
 
+/* What a full disk cannot take. Sessions may move and end, and a sync may pass. */
+static bool op_grows(int32_t type)
+{
+	return type != TXN_ATTACH && type != TXN_SYNC && type != ZK_OP_CLOSE_SESSION;
+}
+
+/* A few bytes in the log instead of the operation: so the answer keeps its place in the order. */
+static void refuse(struct server *s, const struct txn_op *op)
+{
+	uint8_t body[4];
+
+	pk_put_le32(body, (uint32_t)ZK_ESYSTEM);
+	outbox_add(s,
+		   &(struct txn_op){ .type = TXN_REFUSED,
+				     .xid = op->xid,
+				     .origin = op->origin,
+				     .seq = op->seq,
+				     .session_id = op->session_id,
+				     .gen = op->gen,
+				     .body = pk_bytes(body, sizeof(body)) },
+		   NULL, 0);
+	pk_counter_add(s->metrics, M_PADDOCK_DISK_LOW_REFUSALS, 1);
+}
+
 static int forward_recv(struct server *s, uint64_t from_id, struct pk_bytes bytes,
 			struct pk_err *err)
 {
@@ -774,7 +798,9 @@ static int forward_recv(struct server *s, uint64_t from_id, struct pk_bytes byte
 		}
 		for (uint16_t i = 0; i < op.id_count; i++)
 			ids[i] = entry.ids[op.ids[i]];
-		if (mine)
+		if (mine && s->write_refused && op_grows(op.type))
+			refuse(s, &op);
+		else if (mine)
 			outbox_add(s, &op, ids, op.id_count);
 	}
 	txn_entry_release(&entry);

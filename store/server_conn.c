@@ -717,6 +717,11 @@ void conn_result(struct conn *c, const struct txn_op *op, const struct tree_resu
 		joined(c, r);
 		return;
 	}
+	if (c->state == CONN_JOINING) {
+		PK_ASSERT(op->type == TXN_REFUSED);
+		conn_close(c, false, "new sessions are refused: the leader's disk is full");
+		return;
+	}
 	drain(c, true); /* whatever stands before it and was held back for a slow reader */
 	if (c->state == CONN_CLOSED)
 		return;

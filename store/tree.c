@@ -234,6 +234,12 @@ static int32_t apply_nothing(struct tree *t, struct write *w)
 	return 0;
 }
 
+static int32_t apply_refused(struct tree *t, struct write *w)
+{
+	(void)t;
+	return w->op->body.len == 4 ? (int32_t)pk_get_le32(w->op->body.data) : ZK_ESYSTEM;
+}
+
 static int32_t apply_reconfig(struct tree *t, struct write *w)
 {
 	(void)w;
@@ -269,6 +275,7 @@ static const struct {
 	{ TXN_EPOCH, SILENT, apply_epoch },
 	{ TXN_SYNC, 0, apply_nothing },
 	{ TXN_DIGEST, SILENT, apply_nothing },
+	{ TXN_REFUSED, 0, apply_refused },
 	{ TXN_CONFIG, TAKES_ZXID, apply_config },
 	{ TXN_EXPIRE, TAKES_ZXID | SILENT, apply_close_session },
 };

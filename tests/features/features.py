@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -438,6 +439,108 @@ def several_addresses():
         c = Client(cluster.leader())
         expect("create", c.create("/a"), 0)
         c.end()
+
+
+# ---- a full disk -----------------------------------------------------------------------------------
+MEMORY_DISK = "/dev/shm"
+MIB = 1 << 20
+
+
+def in_memory(server, low_bytes):
+    """Moves its data to a file system that nobody else fills."""
+    folder = tempfile.mkdtemp(prefix="paddock-full-", dir=MEMORY_DISK)
+    shutil.move(os.path.join(server.folder, "data"), os.path.join(folder, "data"))
+    os.symlink(os.path.join(folder, "data"), os.path.join(server.folder, "data"))
+    with open(os.path.join(server.folder, "zoo.cfg"), "a") as f:
+        f.write(f"paddock.diskLowWaterBytes={low_bytes}\n")
+    return folder
+
+
+def free_bytes():
+    st = os.statvfs(MEMORY_DISK)
+    return st.f_bavail * st.f_frsize
+
+
+def fill(folder, count):
+    path = os.path.join(folder, "filler")
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY)
+    try:
+        os.posix_fallocate(fd, 0, count)
+    finally:
+        os.close(fd)
+    return path
+
+
+@scenario(on_reference=False)
+def disk_full():
+    with Cluster(KIND, 1, {}) as cluster:
+        server = cluster.servers[0]
+        folder = in_memory(server, free_bytes() - 512 * MIB)
+        try:
+            cluster.start()
+            c = Client(server)
+            expect("a write", c.create("/before", b"x"), 0)
+            filler = fill(folder, 640 * MIB)
+            wait_for("refusal", lambda: c.set("/before", b"y") == -1, 5)
+            expect("create", c.create("/more"), -1)
+            expect("multi", c.call(wire.MULTI, wire.multi([(wire.DELETE, wire.text("/before") + wire.int32(-1))]))[0],
+                   -1)
+            expect("a read", c.get("/before")[0], 0)
+            expect("sync", c.call(wire.SYNC, wire.text("/"))[0], 0)
+            try:
+                Client(server)
+                raise Broken("a session was made with the disk full")
+            except wire.Closed:
+                pass
+            moved = Client(server, session=c.id, password=c.password)
+            expect("a session may move", moved.id, c.id)
+            os.unlink(filler)
+            wait_for("writes again", lambda: moved.set("/before", b"z") == 0, 5)
+            expect("nothing was done meanwhile", moved.exists("/more"), -101)
+            moved.end()
+        finally:
+            shutil.rmtree(folder)
+
+
+@scenario(on_reference=False)
+def disk_full_leader():
+    """The leader's disk is full: what clients of the others write is refused, too, with an answer."""
+    with Cluster(KIND, 3, {}) as cluster:
+        cluster.start()
+        leader = cluster.leader()
+        cluster.stop()
+        folders = []
+        try:
+            for s in cluster.servers:
+                folders.append(in_memory(s, free_bytes() - 512 * MIB))
+            cluster.start()
+            leader = cluster.leader()
+            follower = cluster.followers()[0]
+            # the others are not full: their mark lies lower
+            for s in cluster.servers:
+                if s is not leader:
+                    s.stop()
+                    with open(os.path.join(s.folder, "zoo.cfg"), "a") as f:
+                        f.write("paddock.diskLowWaterBytes=0\n")
+                    cluster.restart(s)
+            if cluster.leader() is not leader:
+                raise NeverHappened("the leader changed while the others restarted one by one")
+            c = Client(follower)
+            expect("a write", c.create("/before", b"x"), 0)
+            filler = fill(folders[0], 640 * MIB)
+            wait_for("refusal", lambda: c.set("/before", b"y") == -1, 5)
+            expect("a read", c.get("/before")[0], 0)
+            try:
+                Client(follower)
+                raise Broken("a session was made with the leader's disk full")
+            except wire.Closed:
+                pass
+            os.unlink(filler)
+            wait_for("writes again", lambda: c.set("/before", b"z") == 0, 5)
+            c.end()
+        finally:
+            for folder in folders:
+                shutil.rmtree(folder)
 
 
 # ---- running -------------------------------------------------------------------------------------------
