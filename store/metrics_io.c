@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <uthash.h>
 
 #include "base/log.h"
 #include "store/commands_int.h"
 #include "store/metrics.h"
 
-#define STALL_MS 10 /* no turn of the loop should take longer */
+#define QUOTA_PATH "/zookeeper/quota/"
+#define STALL_MS   10 /* no turn of the loop should take longer */
 
 static double open_files(void)
 {
@@ -84,7 +86,7 @@ static void gather_leader(struct commands *c, struct pk_metrics *m, const struct
 	pk_gauge_set(m, M_SYNCED_FOLLOWERS, followers);
 	pk_gauge_set(m, M_SYNCED_NON_VOTING_FOLLOWERS, spares);
 	pk_gauge_set(m, M_SYNCED_OBSERVERS, observers);
-	pk_gauge_set(m, M_PENDING_SYNCS, 0);
+	pk_gauge_set(m, M_PENDING_SYNCS, (double)s->pending_syncs);
 	pk_gauge_set(m, M_LEADER_UPTIME,
 		     s->leading_since_ms > 0
 			     ? (double)(net_now_ms(c->cfg.loop) - s->leading_since_ms)
@@ -120,6 +122,105 @@ static void gather_group(struct commands *c, struct pk_metrics *m, const struct 
 	pk_gauge_set(m, M_PADDOCK_TERM, (double)s->term);
 	pk_gauge_set(m, M_PADDOCK_COMMIT_INDEX, (double)raft_node_commit_index(raft));
 	gather_leader(c, m, s);
+}
+
+/* ---- quotas: as QuotaMetricsUtils, summed up for each top-level node ---- */
+
+struct quota {
+	UT_hash_handle hh;
+	double count_limit, bytes_limit, count_usage, bytes_usage;
+	size_t name_len;
+	char name[];
+};
+
+struct quotas {
+	struct commands *c;
+	struct quota *all;
+	struct pk_buf data;
+};
+
+/* The number behind `name` in "count=5,bytes=-1;byteHardLimit=10"; -1 when there is none. */
+static double quota_number(const char *text, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = text; (at = strstr(at, name)) != NULL; at += len)
+		if ((at == text || at[-1] == ',' || at[-1] == ';') && at[len] == '=')
+			return strtod(at + len + 1, NULL);
+	return -1;
+}
+
+static bool ends_with(struct pk_bytes path, const char *end)
+{
+	size_t len = strlen(end);
+
+	return path.len >= len && memcmp(path.data + path.len - len, end, len) == 0;
+}
+
+static void one_quota(void *arg, struct pk_bytes path)
+{
+	struct quotas *q = arg;
+	const size_t prefix = strlen(QUOTA_PATH);
+	bool limits = ends_with(path, "/zookeeper_limits");
+	struct quota *one;
+
+	if ((!limits && !ends_with(path, "/zookeeper_stats")) || path.len <= prefix + 1)
+		return;
+	struct pk_bytes name = pk_bytes(path.data + prefix, path.len - prefix);
+	const uint8_t *end = memchr(name.data, '/', name.len);
+	if (end == NULL || end == name.data) /* of the root: it has no name */
+		return;
+	char *text = pk_strndup((const char *)path.data, path.len);
+	name.len = (size_t)(end - name.data);
+	pk_buf_clear(&q->data);
+	bool found = command_node_data(q->c, text, &q->data);
+	free(text);
+	if (!found)
+		return;
+	HASH_FIND(hh, q->all, name.data, name.len, one);
+	if (one == NULL) {
+		one = pk_alloc(sizeof(*one) + name.len);
+		one->name_len = name.len;
+		memcpy(one->name, name.data, name.len);
+		HASH_ADD_KEYPTR(hh, q->all, one->name, one->name_len, one);
+	}
+	const char *data = pk_buf_str(&q->data);
+	double count = quota_number(data, "count"), bytes = quota_number(data, "bytes");
+	if (limits) {
+		double count_hard = quota_number(data, "countHardLimit");
+		double bytes_hard = quota_number(data, "byteHardLimit");
+
+		one->count_limit += count_hard > -1 ? count_hard : count;
+		one->bytes_limit += bytes_hard > -1 ? bytes_hard : bytes;
+	} else {
+		one->count_usage += count;
+		one->bytes_usage += bytes;
+	}
+}
+
+static void gather_quotas(struct commands *c, struct pk_metrics *m)
+{
+	struct quotas q = { .c = c };
+	struct quota *one, *next;
+
+	pk_gauge_clear_keys(m, M_QUOTA_COUNT_LIMIT_PER_NAMESPACE);
+	pk_gauge_clear_keys(m, M_QUOTA_BYTES_LIMIT_PER_NAMESPACE);
+	pk_gauge_clear_keys(m, M_QUOTA_COUNT_USAGE_PER_NAMESPACE);
+	pk_gauge_clear_keys(m, M_QUOTA_BYTES_USAGE_PER_NAMESPACE);
+	if (server_tree(c->cfg.server) == NULL)
+		return;
+	tree_walk(server_tree(c->cfg.server), pk_bytes_str("/zookeeper/quota"), one_quota, &q);
+	HASH_ITER (hh, q.all, one, next) {
+		struct pk_bytes name = pk_bytes(one->name, one->name_len);
+
+		pk_gauge_set_key(m, M_QUOTA_COUNT_LIMIT_PER_NAMESPACE, name, one->count_limit);
+		pk_gauge_set_key(m, M_QUOTA_BYTES_LIMIT_PER_NAMESPACE, name, one->bytes_limit);
+		pk_gauge_set_key(m, M_QUOTA_COUNT_USAGE_PER_NAMESPACE, name, one->count_usage);
+		pk_gauge_set_key(m, M_QUOTA_BYTES_USAGE_PER_NAMESPACE, name, one->bytes_usage);
+		HASH_DELETE(hh, q.all, one);
+		free(one);
+	}
+	pk_buf_release(&q.data);
 }
 
 void metrics_gather(struct commands *c)
@@ -178,6 +279,7 @@ void metrics_gather(struct commands *c)
 	pk_gauge_set(m, M_PADDOCK_APPLIED_INDEX, (double)f.tree->index);
 	pk_gauge_set(m, M_PADDOCK_RESIDENT_BYTES, resident_bytes());
 	gather_group(c, m, s);
+	gather_quotas(c, m);
 }
 
 void metrics_measure(struct commands *c)
@@ -189,6 +291,7 @@ void metrics_measure(struct commands *c)
 	for (size_t i = 0; i < count; i++) {
 		pk_summary_record(m, M_FSYNCTIME, us[i] / 1000);
 		pk_summary_record(m, M_PADDOCK_LOG_SYNC_US, us[i]);
+		pk_summary_record(m, M_SYNC_PROCESSOR_QUEUE_FLUSH_TIME_MS, us[i] / 1000);
 		if (us[i] / 1000 <= c->cfg.cfg->fsync_warn_ms)
 			continue;
 		c->slow_syncs++;

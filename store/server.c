@@ -114,6 +114,7 @@ static void outbox_add(struct server *s, const struct txn_op *op, const struct t
 		PK_ASSERT(fits); /* frames are bounded far below an entry */
 	}
 	s->backlog_bytes += txn_pack_bytes(s->outbox) - before;
+	count_queued(s);
 }
 
 static void outbox_clear(struct server *s)
@@ -220,6 +221,7 @@ static void on_proposed(void *owner, enum raft_node_outcome outcome, uint64_t in
 static bool propose_pack(struct server *s, struct txn_pack *pack)
 {
 	struct pk_err err = PK_ERR_INIT;
+	int64_t begun_us = server_clock_us(s);
 	int64_t floor_ms = tree_meta(s->tree)->time_ms;
 	struct txn_header header = {
 		.cluster_id = s->cfg.cluster_id,
@@ -233,7 +235,7 @@ static bool propose_pack(struct server *s, struct txn_pack *pack)
 	if (raft_node_propose(s->raft, txn_pack_finish(pack, &header), on_proposed, s, &err) != 0)
 		return false; /* not the leader any more, or too many under way: the next turn tells
 			       */
-	count_proposed(s, txn_pack_bytes(pack), txn_pack_count(pack));
+	count_proposed(s, txn_pack_bytes(pack), txn_pack_count(pack), begun_us);
 	return true;
 }
 
@@ -1067,7 +1069,9 @@ void server_stats(struct server *s, struct server_stats *out)
 	out->state_bytes = kv_disk_bytes(s->kv);
 	out->durable_index = s->durable.index;
 	out->durable_zxid = s->durable.zxid;
-	out->outstanding = 0;
+	out->outstanding = out->pending_syncs = 0;
+	for (size_t i = 0; i < s->pending_count; i++)
+		out->pending_syncs += pending_at(s, i)->waiter_count;
 	out->connections = out->connections_open = 0;
 	TAILQ_FOREACH (c, &s->conns, link) {
 		out->connections++;

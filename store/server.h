@@ -201,6 +201,7 @@ void server_refuse_writes(struct server *s, bool refuse);
 /* ---- for the commands, the metrics and the checks ---- */
 struct server_stats {
 	uint64_t packets_received, packets_sent;
+	uint64_t pending_syncs;                 /* requests that wait for a majority */
 	uint64_t outstanding;                   /* requests not answered yet */
 	uint64_t connections, connections_open; /* all; those with a session */
 	uint64_t watches, watch_paths;

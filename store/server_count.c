@@ -62,14 +62,32 @@ static void count_write(struct server *s, const struct txn_op *op)
 void count_latency_us(struct server *s, bool write, int64_t us)
 {
 	pk_summary_record(s->metrics, write ? M_UPDATELATENCY : M_READLATENCY, us / 1000);
+	if (write)
+		pk_summary_record(s->metrics, M_WRITE_COMMITPROC_TIME_MS, us / 1000);
 	pk_summary_record(s->metrics,
 			  write ? M_PADDOCK_WRITE_LATENCY_US : M_PADDOCK_READ_LATENCY_US, us);
 }
 
-void count_proposed(struct server *s, size_t bytes, size_t ops)
+void count_queued(struct server *s)
+{
+	if (s->leading) {
+		pk_counter_add(s->metrics, M_PREP_PROCESSOR_REQUEST_QUEUED, 1);
+		if (s->outbox_at_us == 0)
+			s->outbox_at_us = server_clock_us(s);
+	}
+	pk_summary_record(s->metrics, M_WRITE_COMMIT_PROC_REQ_QUEUED, (int64_t)s->pending_count);
+}
+
+void count_proposed(struct server *s, size_t bytes, size_t ops, int64_t begun_us)
 {
 	uint64_t index = raft_node_last_index(s->raft);
-	int64_t n = (int64_t)bytes;
+	int64_t n = (int64_t)bytes, now_us = server_clock_us(s);
+
+	if (s->outbox_at_us != 0)
+		pk_summary_record(s->metrics, M_PREP_PROCESSOR_QUEUE_TIME_MS,
+				  (begun_us - s->outbox_at_us) / 1000);
+	s->outbox_at_us = 0;
+	pk_summary_record(s->metrics, M_PROPOSAL_PROCESS_TIME, (now_us - begun_us) / 1000);
 
 	s->stats.entries++;
 	s->stats.proposal_last = n;
@@ -78,7 +96,7 @@ void count_proposed(struct server *s, size_t bytes, size_t ops)
 	if (n > s->stats.proposal_max)
 		s->stats.proposal_max = n;
 	s->proposed[index % PK_COUNT(s->proposed)].index = index;
-	s->proposed[index % PK_COUNT(s->proposed)].at_us = server_clock_us(s);
+	s->proposed[index % PK_COUNT(s->proposed)].at_us = begun_us;
 	pk_counter_add(s->metrics, M_PROPOSAL_COUNT, 1);
 	pk_counter_add(s->metrics, M_SYNC_PROCESSOR_REQUEST_QUEUED, 1);
 	pk_summary_record(s->metrics, M_PREP_PROCESSOR_QUEUE_SIZE, (int64_t)ops);
@@ -121,6 +139,9 @@ void count_op(struct server *s, const struct txn_header *header, const struct tx
 		pk_summary_record(s->metrics, M_PROPAGATION_LATENCY, late_ms > 0 ? late_ms : 0);
 	if (r->err == 0)
 		count_write(s, op);
+	else if (r->err == ZK_EQUOTAEXCEEDED && namespace_of(op->body).len > 0)
+		pk_counter_add_key(s->metrics, M_QUOTA_EXCEEDED_ERROR_PER_NAMESPACE,
+				   namespace_of(op->body), 1);
 	if (s->leading && op->type == TXN_ATTACH)
 		pk_counter_add(s->metrics, M_REVALIDATE_COUNT, 1);
 }
@@ -150,6 +171,8 @@ void count_leader(struct server *s, bool was_leading, uint64_t leader_before)
 		pk_summary_record(s->metrics, M_ELECTION_TIME, s->now_ms - s->leaderless_since_ms);
 		s->led_since_ms = s->now_ms;
 	}
+	if (was_leading)
+		s->outbox_at_us = 0; /* given up, or sent to another leader */
 	if (was_leading && s->role != RAFT_NODE_LEADER)
 		pk_counter_add(s->metrics, M_QUIT_LEADING_DUE_TO_DISLOYAL_VOTER, 1);
 }

@@ -165,7 +165,8 @@ struct server {
 	struct {
 		uint64_t index;
 		int64_t at_us;
-	} proposed[4]; /* the entries under way, by index */
+	} proposed[4];        /* the entries under way, by index */
+	int64_t outbox_at_us; /* since when something waits in the outbox; 0: nothing */
 	bool was_serving;
 	int64_t unserving_since_ms, led_since_ms;
 	bool dead; /* fatal was called */
@@ -187,7 +188,9 @@ void server_set_tree(struct server *s, struct tree *t);
 /* server_count.c */
 void count_read(struct server *s, int32_t op, struct pk_bytes body, size_t reply_bytes);
 void count_latency_us(struct server *s, bool write, int64_t us);
-void count_proposed(struct server *s, size_t bytes, size_t ops); /* the newest entry of the log */
+void count_queued(struct server *s); /* an operation was put into the outbox */
+void count_proposed(struct server *s, size_t bytes, size_t ops,
+		    int64_t begun_us); /* the newest entry of the log */
 void count_entry(struct server *s, const struct txn_header *header, int64_t begun_us);
 void count_op(struct server *s, const struct txn_header *header, const struct txn_op *op,
 	      const struct tree_result *r);

@@ -37,6 +37,7 @@ $(O)/bench_rlog: tests/bench/bench_rlog.c $(call archives,store)
 .PHONY: features
 features: $(PROGRAMS)
 	@$(PROVE) tests/features/features.py
+
 # Four-letter words, admin server and metrics beside the reference's, key by key.
 .PHONY: admin-check
 admin-check: $(PROGRAMS)

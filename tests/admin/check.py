@@ -172,6 +172,9 @@ def tell_story(servers):
     first, last = Session(servers[0]), Session(servers[-1])
     first.create("/app")
     first.create("/app/x", b"data")
+    first.create("/zookeeper/quota/app")
+    first.create("/zookeeper/quota/app/zookeeper_limits", b"count=1000,bytes=-1")
+    first.create("/zookeeper/quota/app/zookeeper_stats", b"count=2,bytes=4")
     for name in ("e1", "e2"):
         first.create(f"/app/{name}", flags=1)
     last.create("/app/e3", flags=1)
@@ -367,6 +370,21 @@ def run_whitelist():
         check("whitelist", "stmk", ask(a, "stmk", MASK), ask(b, "stmk", MASK))
 
 
+def run_prometheus_port():
+    port = cluster.free_port()
+    settings = {"metricsProvider.className": "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider",
+                "metricsProvider.httpHost": "127.0.0.1", "metricsProvider.httpPort": port}
+    with make("ours", 1, settings) as ours:
+        ours.start()
+        server = ours.servers[0]
+        on_admin = prometheus_names(server)
+        server.admin_port = port
+        check("prometheus port", "names", on_admin, prometheus_names(server))
+        for method, path in (("GET", "/commands"), ("POST", "/metrics"), ("HEAD", "/metrics")):
+            check("prometheus port", f"{method} {path}", {"/commands": 404}.get(path, 200 if method == "HEAD" else 405),
+                  get(server, path, method)[0])
+
+
 def unused_rows():
     for name in ("MISSING", "EXTRA", "CHANGED"):
         for row in getattr(intended, name):
@@ -384,6 +402,7 @@ def main():
     run_serving(1)
     run_alone_of_three()
     run_whitelist()
+    run_prometheus_port()
     unused_rows()
     print(f"admin-check: {checks} comparisons, {len(differences)} unexplained differences, "
           f"{time.monotonic() - begun:.0f} s")

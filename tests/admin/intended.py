@@ -13,8 +13,6 @@ MISSING = [  # the reference has it, we do not
     ("system_properties", r"zookeeper\.(snapCount|preAllocSize)", "taken without effect: docs/configuration.md"),
     ("mntr monitor", r"(avg|min|max|cnt|sum|p50|p95|p99|p999)_\d+_learner_handler_qp_(size|time_ms)",
      "the queue to another server is one of bytes: N_paddock_peer_queue_bytes"),
-    ("mntr monitor", r"(avg|min|max|cnt|sum)_zookeeper_write_per_namespace",
-     "/zookeeper/config is written when the members change, not by an operation at each start"),
 ]
 
 EXTRA = [  # we have it, the reference does not
