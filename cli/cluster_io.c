@@ -182,6 +182,15 @@ out:
 	return rc;
 }
 
+bool cluster_exists(const struct cluster *c)
+{
+	char *path = pk_asprintf("%s/cluster.json", c->dir);
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
 int cluster_save(const struct cluster *c, struct pk_err *err)
 {
 	json_t *list = json_array();

@@ -42,6 +42,7 @@ struct cluster {
 PK_CHECKED int cluster_dir(const char *dir, char **out, struct pk_err *err);
 /* Reads cluster.json; PK_ENOENT when there is none. c->dir is taken. */
 PK_CHECKED int cluster_load(struct cluster *c, char *dir, struct pk_err *err);
+bool cluster_exists(const struct cluster *c); /* is there a cluster.json in c->dir? */
 /* Folders and ports of a new one; with `lines` for each zoo.cfg. c->dir is set. PK_EEXIST: the
  * ports asked for are taken. */
 PK_CHECKED int cluster_make(struct cluster *c, size_t count, int base_port,

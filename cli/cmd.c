@@ -52,6 +52,19 @@ void cli_command_describe(const struct cli_command *command, struct pk_opt *rows
 	};
 }
 
+size_t cli_sentence(const char *text)
+{
+	size_t len = 0;
+
+	for (; text[len] != '\0'; len++) {
+		bool ends = text[len + 1] == ' ' || text[len + 1] == '\0';
+
+		if (text[len] == ';' || ((text[len] == '.' || text[len] == ':') && ends))
+			break;
+	}
+	return len;
+}
+
 int cli_fail(const struct cli *c, int status, const char *fmt, ...)
 {
 	va_list ap;

@@ -55,6 +55,9 @@ extern const size_t cli_command_count;
 void cli_command_describe(const struct cli_command *command, struct pk_opt *rows, char *name,
 			  size_t name_bytes, struct pk_cmd *cmd);
 
+/* Bytes of the first sentence of a help text, without its full stop. */
+size_t cli_sentence(const char *text);
+
 /* "paddock up: text" on standard error; returns `status`. */
 int cli_fail(const struct cli *c, int status, const char *fmt, ...) PK_PRINTF(3, 4);
 

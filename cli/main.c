@@ -59,8 +59,8 @@ static void overview(FILE *to, const char *group)
 		if (!in_group(name, group))
 			continue;
 		const char *about = cli_commands[i].about;
-		fprintf(to, "  %-12s %.*s\n", *group == '\0' ? name : name + strlen(group) + 1,
-			(int)strcspn(about, ".") + 1, about);
+		fprintf(to, "  %-12s %.*s.\n", *group == '\0' ? name : name + strlen(group) + 1,
+			(int)cli_sentence(about), about);
 	}
 	if (*group == '\0')
 		fprintf(to, "  %-12s %s\n", "zk ...",

@@ -44,3 +44,8 @@ admin-check: $(PROGRAMS)
 	@$(PROVE) tests/admin/check.py
 
 include tests/sim/cluster.mk
+
+# paddock, the program, from the outside.
+.PHONY: cli-check
+cli-check: $(PROGRAMS)
+	@$(PROVE) tests/cli/run.py
