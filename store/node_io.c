@@ -201,6 +201,16 @@ static void owner_members(void *owner, const struct raft_member *members, size_t
 		}
 		peers_add(n->peers, members[i].id, spec.addrs, spec.addr_count);
 	}
+	for (uint64_t id = 1; n->peers != NULL && n->raft != NULL && count > 0 && id < 256; id++) {
+		bool member = false;
+
+		for (size_t i = 0; i < count; i++)
+			member |= members[i].id == id;
+		if (!member && peers_knows(n->peers, id)) {
+			LOG_INFO("peer.removed", "id=%" PRIu64, id);
+			peers_remove(n->peers, id);
+		}
+	}
 }
 
 static void owner_role(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id,
@@ -482,8 +492,8 @@ static uint32_t txn_flags(const struct store_config *cfg)
 	return (cfg->enforce_quota ? TXN_ENFORCE_QUOTA : 0) | (cfg->skip_acl ? TXN_SKIP_ACL : 0) |
 	       (cfg->extended_types ? TXN_EXTENDED_TYPES : 0) |
 	       (cfg->reconfig_enabled ? TXN_RECONFIG_ENABLED : 0) |
-	       (cfg->auth_x509 ? TXN_SCHEME_X509 : 0) | (cfg->auth_sasl ? TXN_SCHEME_SASL : 0) |
-	       (cfg->digest_auth ? 0 : TXN_NO_DIGEST);
+	       (cfg->distributed ? 0 : TXN_STANDALONE) | (cfg->auth_x509 ? TXN_SCHEME_X509 : 0) |
+	       (cfg->auth_sasl ? TXN_SCHEME_SASL : 0) | (cfg->digest_auth ? 0 : TXN_NO_DIGEST);
 }
 
 static int start_server(struct node *n, struct pk_err *err)

@@ -444,6 +444,7 @@ static void leader_begin(struct server *s)
 	PK_ASSERT(s->clock == NULL);
 	s->clock = session_clock_new(s->cfg.tick_ms);
 	s->container_at_ms = s->now_ms + s->cfg.container_check_ms;
+	members_begin(s);
 }
 
 static void clock_fill(void *arg, const struct tree_session *session)
@@ -575,6 +576,10 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 		break;
 	case TXN_DIGEST:
 		check_mark(s, op);
+		break;
+	case TXN_CONFIG:
+		members_applied(s);
+		conn_config_result(s, op, r);
 		break;
 	default: /* a client's operation: its reply below is all */
 		break;
@@ -920,6 +925,7 @@ static void leader_tick(struct server *s)
 	if (!s->established || s->write_refused)
 		return;
 	session_clock_tick(s->clock, s->now_ms, expire_session, s);
+	members_tick(s);
 	if (s->cfg.container_check_ms > 0 && s->now_ms >= s->container_at_ms) {
 		int64_t most = (int64_t)s->cfg.container_per_minute * s->cfg.container_check_ms /
 			       60000;

@@ -198,8 +198,8 @@ void conn_flow(struct conn *c)
 	bool crowd = s->cfg.outstanding_max > 0 && s->outstanding > s->cfg.outstanding_max &&
 		     c->ring_count > 0;
 	size_t most = c->paused ? CONN_QUEUE_MAX / 2 : CONN_QUEUE_MAX;
-	bool pause = c->state == CONN_JOINING || c->blocked || c->ring_count >= most ||
-		     c->ring_bytes + c->held.len >= CONN_QUEUE_BYTES_MAX ||
+	bool pause = c->state == CONN_JOINING || c->blocked || c->deferred ||
+		     c->ring_count >= most || c->ring_bytes + c->held.len >= CONN_QUEUE_BYTES_MAX ||
 		     s->backlog_bytes > SERVER_BACKLOG_BYTES_MAX || crowd || s->draining;
 
 	if (pause != c->paused) {
@@ -549,6 +549,7 @@ static void request(struct conn *c, struct pk_bytes frame)
 		}
 		q.kind = REQ_WRITE;
 		q.seq = c->last_write_seq = server_submit(s, &op, c->ids, c->id_count, c);
+		c->deferred = h.type == ZK_OP_RECONFIG;
 		break;
 	case OP_CLOSE:
 		op.body = PK_BYTES_NONE;
@@ -666,7 +667,7 @@ static void feed_held(struct conn *c)
 	size_t at = 0;
 
 	c->held = PK_BUF_INIT;
-	while (at < held.len && c->state == CONN_OPEN && !c->blocked) {
+	while (at < held.len && c->state == CONN_OPEN && !c->blocked && !c->deferred) {
 		uint32_t len = pk_get_le32(held.data + at);
 
 		request(c, pk_bytes(held.data + at + 4, len));
@@ -732,16 +733,42 @@ void conn_result(struct conn *c, const struct txn_op *op, const struct tree_resu
 		conn_close(c, true, "the session moved to another server");
 		return;
 	}
+	if (r->deferred) /* conn_config_result replies */
+		return;
 	struct req q = ring_pop(c);
 	struct pk_buf *f = reply_begin(c);
 	pk_buf_add_bytes(f, pk_buf_bytes(&r->body));
 	reply_end(c, &q, r->zxid, r->err);
+	c->deferred = c->deferred && q.op != ZK_OP_RECONFIG;
 	if (op->type == ZK_OP_CLOSE_SESSION || r->err == ZK_ESESSIONEXPIRED) {
 		conn_close(c, true, "the session ended");
 		return;
 	}
 	drain(c, false);
-	conn_flow(c);
+	if (c->held.len > 0 && !c->blocked && !c->deferred && c->state == CONN_OPEN)
+		feed_held(c);
+	else
+		conn_flow(c);
+}
+
+void conn_config_result(struct server *s, const struct txn_op *op, const struct tree_result *r)
+{
+	struct conn *c = conn_of_session(s, op->session_id);
+
+	if (op->session_id == 0 || c == NULL || !c->deferred)
+		return; /* it asked on another connection, which is gone */
+	drain(c, true);
+	if (c->state != CONN_OPEN || c->ring_count == 0 || ring_at(c, 0)->op != ZK_OP_RECONFIG ||
+	    ring_at(c, 0)->xid != op->xid)
+		return;
+	struct req q = ring_pop(c);
+	struct pk_buf *f = reply_begin(c);
+	pk_buf_add_bytes(f, pk_buf_bytes(&r->body));
+	reply_end(c, &q, r->zxid, r->err);
+	c->deferred = false;
+	drain(c, false);
+	if (!c->blocked && c->state == CONN_OPEN)
+		feed_held(c);
 }
 
 void conn_sync_result(struct conn *c, uint64_t seq)
@@ -810,7 +837,7 @@ void server_conn_frame(struct conn *c, struct pk_bytes body)
 	s->stats.packets_received++;
 	if (c->state == CONN_NEW) {
 		connect_request(c, body);
-	} else if (c->state == CONN_JOINING || c->blocked || c->held.len > 0) {
+	} else if (c->state == CONN_JOINING || c->blocked || c->deferred || c->held.len > 0) {
 		/* reading is paused, but this was already on its way */
 		if (c->held.len + body.len > 2 * CONN_QUEUE_BYTES_MAX) {
 			conn_close(c, true, "too many bytes before their turn");
@@ -830,7 +857,7 @@ void server_conn_drained(struct conn *c)
 		return;
 	c->blocked = false;
 	drain(c, false);
-	if (!c->blocked && c->state == CONN_OPEN)
+	if (!c->blocked && !c->deferred && c->state == CONN_OPEN)
 		feed_held(c);
 }
 

@@ -58,6 +58,7 @@ struct conn {
 	bool blocked;        /* a slow reader: its output is over the limit */
 	bool paused;         /* what the shell was told */
 	bool touched;
+	bool deferred; /* its reconfig is under way: what comes behind it is held */
 	bool secure;
 	bool authenticated; /* by a scheme that auth_required counts */
 	uint32_t refs;      /* pending operations that point here */
@@ -132,6 +133,10 @@ struct server {
 		uint64_t index, digest, extra;
 	} mark; /* the tree as of the last digest operation */
 	bool write_refused;
+	struct { /* the leader's way from one list of members to another */
+		bool changing, finishing, failed, leaving;
+		int64_t retry_at_ms, give_up_ms;
+	} members;
 	struct {
 		bool active;
 		uint64_t nonce, target; /* the leader's last index when it answered; 0: not yet */
@@ -201,6 +206,8 @@ void count_serving(struct server *s);
 /* server_conn.c */
 void conn_result(struct conn *c, const struct txn_op *op, const struct tree_result *r);
 void conn_sync_result(struct conn *c, uint64_t seq);
+/* A reconfig came to its end: the reply it waited for. */
+void conn_config_result(struct server *s, const struct txn_op *op, const struct tree_result *r);
 void conn_close(struct conn *c, bool flush, const char *reason);
 void conn_unref(struct conn *c);
 void conn_flow(struct conn *c);
@@ -213,6 +220,11 @@ void conns_close_all(struct server *s, const char *reason);
  * error. */
 int32_t watch_request(struct conn *c, int32_t op, struct pk_bytes body, struct pk_buf *out);
 void watch_from_read(struct conn *c, const struct tree_read *r);
+
+/* server_members.c */
+void members_begin(struct server *s); /* this server leads from now on */
+void members_tick(struct server *s);
+void members_applied(struct server *s);
 
 /* server_state.c */
 void state_turn(struct server *s);

@@ -240,12 +240,6 @@ static int32_t apply_refused(struct tree *t, struct write *w)
 	return w->op->body.len == 4 ? (int32_t)pk_get_le32(w->op->body.data) : ZK_ESYSTEM;
 }
 
-static int32_t apply_reconfig(struct tree *t, struct write *w)
-{
-	(void)w;
-	return (t->flags & TXN_RECONFIG_ENABLED) != 0 ? ZK_EUNIMPLEMENTED : ZK_ERECONFIGDISABLED;
-}
-
 typedef int32_t apply_f(struct tree *t, struct write *w);
 
 enum {
@@ -284,6 +278,7 @@ static void result_clear(struct tree_result *r)
 {
 	r->err = 0;
 	r->silent = false;
+	r->deferred = false;
 	pk_buf_clear(&r->body);
 	pk_buf_clear(&r->event_paths);
 	r->event_count = 0;

@@ -66,6 +66,8 @@ struct tree_result {
 	int32_t err;        /* 0 or a ZooKeeper error code: the reply header's */
 	uint64_t zxid;      /* the reply header's: of this transaction */
 	bool silent;        /* TXN_EPOCH and the like: no reply is owed */
+	bool deferred;      /* a reconfig was taken on: its reply is the result of the TXN_CONFIG
+			       with the same session and xid */
 	struct pk_buf body; /* the reply's body in ZooKeeper's encoding; empty when err != 0 (multi:
 			       its results) */
 	struct tree_event *events; /* in firing order; paths point into event_paths */
@@ -121,6 +123,16 @@ bool tree_stat_zxids(struct tree *t, struct pk_bytes path, uint64_t *czxid, uint
  * the server answers itself (addWatch, ...). */
 int32_t tree_access(struct tree *t, struct pk_bytes path, int32_t perm, const struct txn_id *ids,
 		    size_t id_count);
+
+/* ---- membership ---- */
+struct tree_reconfig {
+	uint64_t session_id;
+	int32_t xid;
+	struct pk_bytes members; /* the list asked for; borrowed until the tree changes */
+};
+/* The reconfig request that was taken on and is not ended by a TXN_CONFIG yet. */
+bool tree_reconfig_pending(struct tree *t, struct tree_reconfig *out);
+void tree_config_text(struct tree *t, struct pk_buf *out); /* what /zookeeper/config says */
 
 /* ---- sessions ---- */
 struct tree_session {

@@ -241,8 +241,10 @@ int32_t apply_set_acl(struct tree *t, struct write *w);
 int32_t apply_check(struct tree *t, struct write *w);
 int32_t apply_delete_container(struct tree *t, struct write *w);
 int32_t apply_config(struct tree *t, struct write *w);
+int32_t apply_reconfig(struct tree *t, struct write *w); /* both in tree_reconfig.c */
 /* Remove a node that was checked to exist and to have no children. */
 void tree_remove(struct tree *t, struct pk_bytes path, struct tree_result *r);
+void write_stat(struct pk_buf *b, const struct node *n);
 void result_event(struct tree_result *r, int32_t type, struct pk_bytes path);
 
 /* tree_multi.c */

@@ -50,7 +50,7 @@ static int32_t version_check(int32_t now, int32_t asked)
 	return asked == ZK_VERSION_ANY || asked == now ? 0 : ZK_EBADVERSION;
 }
 
-static void write_stat(struct pk_buf *b, const struct node *n)
+void write_stat(struct pk_buf *b, const struct node *n)
 {
 	struct zk_stat stat;
 
@@ -437,33 +437,4 @@ int32_t apply_check(struct tree *t, struct write *w)
 	if (zk_check_req_decode(&r, &req) != 0)
 		return ZK_EMARSHALLING;
 	return write_check(t, w, &req);
-}
-
-/* New members: the text of /zookeeper/config, whose version is always -1 (PrepRequestProcessor,
- * reconfig). Session 0: the leader writes what it started with. */
-int32_t apply_config(struct tree *t, struct write *w)
-{
-	struct pk_bytes path = pk_bytes_str("/zookeeper/config");
-	struct pk_bytes text = w->op->body;
-	struct node n;
-
-	if (w->op->session_id != 0 && (t->flags & TXN_RECONFIG_ENABLED) == 0)
-		return ZK_ERECONFIGDISABLED;
-	int32_t err = session_check(t, w->op);
-	if (err != 0)
-		return err;
-	bool found = node_find(t, path, &n);
-	PK_ASSERT(found);
-	if (w->op->session_id != 0) {
-		err = acl_check(t, n.acl, ZK_PERM_WRITE, &w->who);
-		if (err != 0)
-			return err;
-	}
-	if (text.data == NULL)
-		text = pk_bytes("", 0);
-	put_data(t, &n, path, text, -1);
-	zk_wr_buffer(&w->r->body, text);
-	write_stat(&w->r->body, &n);
-	result_event(w->r, ZK_EVENT_DATA_CHANGED, path);
-	return 0;
 }

@@ -34,6 +34,7 @@ enum txn_flag {
 		1u << 5, /* there is an authentication provider for x509: ACLs may name it */
 	TXN_SCHEME_SASL = 1u << 6, /* the same for sasl; world, auth and ip always are */
 	TXN_NO_DIGEST = 1u << 7,   /* digest is not offered */
+	TXN_STANDALONE = 1u << 8,  /* configured as a server alone: no reconfig */
 };
 
 /* As a session's generation: a local session. It is in no table: it owns no ephemerals and its
@@ -47,8 +48,9 @@ enum txn_type {
 	TXN_EPOCH = 1002,   /* first op of a new leader: epoch + 1, counter 0 */
 	TXN_SYNC = 1003,    /* nothing; its place in the log is the answer */
 	TXN_DIGEST = 1004,  /* body: applied index le64, tree digest le64: replicas compare */
-	TXN_CONFIG = 1005,  /* body: new text of /zookeeper/config; session and xid of the reconfig
-			       request */
+	TXN_CONFIG = 1005,  /* the leader is done with a reconfig: session and xid are its request's;
+			       body: le32 error; with no request under way the text of
+			       /zookeeper/config that the cluster begins with */
 	TXN_EXPIRE = 1006,  /* the leader ends a session that was silent, if its generation is still
 			       this */
 	TXN_REFUSED = 1007, /* in place of an operation that the leader would not have: body le32

@@ -1,0 +1,200 @@
+/*
+ * The leader's part in reconfig: from the members the Raft group has to those that the tree says it
+ * should have, one change at a time, adding before removing, itself last.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "store/server_int.h"
+#include "store/server_spec.h"
+
+#define RETRY_MS 200
+#define GIVE_UP_MS                                                                                 \
+	60000 /* a server that cannot be reached or does not catch up by then is not taken in */
+
+static void spec_text(const struct server_spec *spec, char *to, size_t bytes)
+{
+	struct pk_buf text = PK_BUF_INIT;
+
+	server_spec_format(spec, &text);
+	snprintf(to, bytes, "%s", pk_buf_str(&text));
+	pk_buf_release(&text);
+}
+
+static const struct raft_member *member_of(const struct raft_member *all, size_t count, uint64_t id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (all[i].id == id)
+			return &all[i];
+	return NULL;
+}
+
+/* The next single change on the way to `want`: true with *m filled (role -1 removes). */
+static bool next_change(struct server *s, const struct server_set *want, struct raft_member *m)
+{
+	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
+	size_t count = raft_node_members(s->raft, have, PK_COUNT(have));
+
+	for (size_t i = 0; i < want->count; i++) {
+		const struct server_spec *spec = &want->all[i];
+		const struct raft_member *there = member_of(have, count, (uint64_t)spec->id);
+		int role = spec->observer ? RAFT_NODE_STANDBY : RAFT_NODE_VOTER;
+
+		*m = (struct raft_member){ .id = (uint64_t)spec->id, .role = role };
+		spec_text(spec, m->address, sizeof(m->address));
+		if (there == NULL || there->role != role)
+			return true;
+		/* It moved: out under the old address, and in again under the new one with the next
+		 * step. Our own address is what the others dial; it changes with the next leader.
+		 */
+		if (strcmp(there->address, m->address) != 0 && m->id != s->cfg.id) {
+			m->role = -1;
+			return true;
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		if (have[i].id != s->cfg.id && server_set_find(want, (int64_t)have[i].id) == NULL) {
+			*m = have[i];
+			m->role = -1;
+			return true;
+		}
+	return false;
+}
+
+static void on_changed(void *owner, int rc, const struct pk_err *err)
+{
+	struct server *s = owner;
+
+	s->members.changing = false;
+	if (rc == 0 || rc == PK_EEXIST)
+		return;
+	server_note(s, PK_LOG_WARN, "members.change", "error=\"%s\"", err->text);
+	s->members.retry_at_ms = s->now_ms + RETRY_MS;
+	s->members.failed = rc != PK_EAGAIN;
+}
+
+static void finish(struct server *s, const struct tree_reconfig *r, int32_t error)
+{
+	uint8_t body[4];
+	struct txn_op op = { .type = TXN_CONFIG,
+			     .session_id = r->session_id,
+			     .xid = r->xid,
+			     .body = pk_bytes(body, sizeof(body)) };
+
+	pk_put_le32(body, (uint32_t)error);
+	server_submit(s, &op, NULL, 0, NULL);
+	s->members.finishing = true;
+	server_note(s, PK_LOG_INFO, "members.done", "error=%d", error);
+}
+
+static void begin_config(struct server *s)
+{
+	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
+	size_t count = raft_node_members(s->raft, have, PK_COUNT(have));
+	struct server_set set = SERVER_SET_INIT;
+	struct server_spec spec;
+	struct pk_buf body = PK_BUF_INIT;
+	struct pk_err err = PK_ERR_INIT;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		rc = server_spec_parse(&spec, (int64_t)have[i].id, pk_bytes_str(have[i].address),
+				       &err);
+		if (rc == 0)
+			rc = server_set_put(&set, &spec, &err);
+	}
+	if (rc == 0) {
+		pk_buf_add_le32(&body, 0);
+		server_set_format(&set, &body);
+		server_submit(s,
+			      &(struct txn_op){ .type = TXN_CONFIG, .body = pk_buf_bytes(&body) },
+			      NULL, 0, NULL);
+	} else {
+		server_note(s, PK_LOG_ERROR, "members.text", "error=\"%s\"", err.text);
+	}
+	s->members.finishing = rc == 0;
+	pk_buf_release(&body);
+	server_set_release(&set);
+}
+
+void members_begin(struct server *s)
+{
+	s->members.changing = s->members.finishing = s->members.failed = s->members.leaving = false;
+	s->members.retry_at_ms = 0;
+	s->members.give_up_ms = 0;
+}
+
+/* A TXN_CONFIG was applied. */
+void members_applied(struct server *s)
+{
+	bool leading = s->established;
+
+	members_begin(s);
+	s->members.leaving = leading;
+}
+
+static void change(struct server *s, const struct raft_member *m)
+{
+	struct pk_err err = PK_ERR_INIT;
+	int rc = raft_node_change(s->raft, m->id, m->address, m->role, on_changed, s, &err);
+
+	if (rc == 0) {
+		s->members.changing = true;
+		server_note(s, PK_LOG_INFO, "members.change", "id=%" PRIu64 " role=%d address=%s",
+			    m->id, m->role, m->address);
+		return;
+	}
+	s->members.retry_at_ms = s->now_ms + RETRY_MS;
+	if (rc != PK_EAGAIN && rc != PK_EEXIST) {
+		server_note(s, PK_LOG_WARN, "members.change", "id=%" PRIu64 " error=\"%s\"", m->id,
+			    err.text);
+		s->members.failed = true;
+	}
+}
+
+/* Towards the list of a request; when that fails, back to the list that was, then the request gets
+ * its error. */
+static void step_request(struct server *s, const struct tree_reconfig *r,
+			 const struct server_set *now)
+{
+	struct server_set want = SERVER_SET_INIT;
+	struct raft_member m;
+
+	if (s->members.give_up_ms == 0)
+		s->members.give_up_ms = s->now_ms + GIVE_UP_MS;
+	bool back = s->members.failed || s->now_ms > s->members.give_up_ms;
+	if (!back && server_set_parse(&want, r->members, NULL) != 0)
+		back = true; /* it was judged when it was kept: cannot be */
+	if (next_change(s, back ? now : &want, &m))
+		change(s, &m);
+	else
+		finish(s, r, back ? ZK_ENEWCONFIGNOQUORUM : 0);
+	server_set_release(&want);
+}
+
+void members_tick(struct server *s)
+{
+	struct tree_reconfig r;
+	struct server_set now = SERVER_SET_INIT;
+	struct pk_buf text = PK_BUF_INIT;
+	struct raft_member m;
+
+	if (!s->established || s->cfg.standalone || s->members.changing || s->members.finishing ||
+	    s->now_ms < s->members.retry_at_ms)
+		return;
+	tree_config_text(s->tree, &text);
+	bool known = server_set_parse(&now, pk_buf_bytes(&text), NULL) == 0 && now.count > 0;
+	if (!known) {
+		begin_config(s);
+	} else if (tree_reconfig_pending(s->tree, &r)) {
+		step_request(s, &r, &now);
+	} else if (s->members.leaving && server_set_find(&now, (int64_t)s->cfg.id) == NULL) {
+		/* Everybody else is in place and the list is in the log: now the leader itself. */
+		m = (struct raft_member){ .id = s->cfg.id, .role = -1 };
+		s->members.leaving = false;
+		change(s, &m);
+	}
+	server_set_release(&now);
+	pk_buf_release(&text);
+}
