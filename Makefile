@@ -95,7 +95,7 @@ FUZZ_SECONDS ?= 10
 FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(O)/tests/fuzz/%.o: tests/fuzz/%.c $(O)/inc/store/.made
 	@mkdir -p $(@D) && echo "  CC   $<" && $(CC) $(CPPFLAGS) $(CFLAGS) $(store_CFLAGS) $(net_CFLAGS) -I$(O)/inc/store -I. -MMD -MP -c -o $@ $<
-$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(call archives,store)
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libtests.a $(call archives,store)
 	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(call libs,store)
 .PHONY: fuzz fuzz-programs
 fuzz-programs: $(FUZZERS)

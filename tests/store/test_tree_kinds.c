@@ -311,31 +311,95 @@ static void test_a_quota_made_in_a_multi_that_fails_was_never_there(void **state
 
 /* ---- the configuration node ---- */
 
-static void test_a_new_configuration_is_text_with_version_minus_one(void **state)
-{
-	struct fix *f = *state;
+#define LIST "server.1=h1:1:2:participant\nserver.2=h2:1:2:participant"
 
-	assert_int_equal(op(f, TXN_CONFIG, pk_bytes_str("server.1=x")), ZK_ERECONFIGDISABLED);
-	f->flags = TXN_RECONFIG_ENABLED;
-	assert_int_equal(op(f, TXN_CONFIG, pk_bytes_str("server.1=x")), ZK_ENOAUTH);
-	add_identity(f, "super", "");
-	assert_int_equal(op(f, TXN_CONFIG, pk_bytes_str("server.1=x")), 0);
-	assert_string_equal(data_of(f, "/zookeeper/config"), "server.1=x");
-	assert_int_equal(stat_of(f, "/zookeeper/config").version, -1);
-	assert_string_equal(events(f), "changed /zookeeper/config");
-	f->flags = 0;
-	as(f, ALICE);
-	assert_int_equal(op_from(f, TXN_CONFIG, 0, 0, pk_bytes_str("server.2=y")), 0);
-	assert_string_equal(data_of(f, "/zookeeper/config"), "server.2=y");
+static int32_t config(struct fix *f, int32_t err, const char *text)
+{
+	struct pk_buf body = PK_BUF_INIT;
+
+	pk_buf_add_le32(&body, (uint32_t)err);
+	pk_buf_add_str(&body, text);
+	int32_t rc = op_from(f, TXN_CONFIG, 0, 0, pk_buf_bytes(&body));
+	pk_buf_release(&body);
+	return rc;
 }
 
-static void test_a_raw_reconfig_is_disabled_or_unknown(void **state)
+static int32_t reconfig(struct fix *f, const char *joining, const char *leaving, int64_t from)
+{
+	struct zk_reconfig_req req = { .config_id = from };
+	struct pk_buf body = PK_BUF_INIT;
+
+	if (joining != NULL)
+		req.joining = pk_bytes_str(joining);
+	if (leaving != NULL)
+		req.leaving = pk_bytes_str(leaving);
+	zk_reconfig_req_encode(&body, &req);
+	int32_t rc = op(f, ZK_OP_RECONFIG, pk_buf_bytes(&body));
+	pk_buf_release(&body);
+	return rc;
+}
+
+static void test_the_first_list_is_text_with_version_minus_one(void **state)
 {
 	struct fix *f = *state;
 
-	assert_int_equal(op(f, ZK_OP_RECONFIG, PK_BYTES_NONE), ZK_ERECONFIGDISABLED);
+	assert_int_equal(config(f, 0, LIST "\nversion=0"), 0);
+	assert_string_equal(data_of(f, "/zookeeper/config"), LIST "\nversion=0");
+	assert_int_equal(stat_of(f, "/zookeeper/config").version, -1);
+	assert_string_equal(events(f), "changed /zookeeper/config");
+}
+
+static void test_a_reconfig_is_kept_until_the_leader_is_done(void **state)
+{
+	struct fix *f = *state;
+	struct tree_reconfig r;
+
 	f->flags = TXN_RECONFIG_ENABLED;
-	assert_int_equal(op(f, ZK_OP_RECONFIG, PK_BYTES_NONE), ZK_EUNIMPLEMENTED);
+	assert_int_equal(config(f, 0, LIST "\nversion=0"), 0);
+	add_identity(f, "super", "");
+	assert_int_equal(reconfig(f, "server.3=h3:1:2:observer", "1", -1), 0);
+	assert_true(f->r.deferred);
+	assert_true(tree_reconfig_pending(f->t, &r));
+	assert_int_equal(r.session_id, ALICE);
+	assert_int_equal(reconfig(f, NULL, "2", -1), ZK_ERECONFIGINPROGRESS);
+	assert_string_equal(data_of(f, "/zookeeper/config"), LIST "\nversion=0");
+	assert_int_equal(config(f, 0, ""), 0);
+	assert_false(tree_reconfig_pending(f->t, &r));
+	const char *text = data_of(f, "/zookeeper/config");
+	assert_non_null(
+		strstr(text, "server.2=h2:1:2:participant\nserver.3=h3:1:2:observer\nversion="));
+	assert_null(strstr(text, "server.1="));
+}
+
+static void test_a_reconfig_that_failed_leaves_the_list_as_it_was(void **state)
+{
+	struct fix *f = *state;
+	struct tree_reconfig r;
+
+	f->flags = TXN_RECONFIG_ENABLED;
+	assert_int_equal(config(f, 0, LIST "\nversion=0"), 0);
+	add_identity(f, "super", "");
+	assert_int_equal(reconfig(f, NULL, "1", 0), 0);
+	assert_int_equal(config(f, ZK_ENEWCONFIGNOQUORUM, ""), ZK_ENEWCONFIGNOQUORUM);
+	assert_false(tree_reconfig_pending(f->t, &r));
+	assert_string_equal(data_of(f, "/zookeeper/config"), LIST "\nversion=0");
+}
+
+static void test_a_reconfig_is_judged_in_the_reference_s_order(void **state)
+{
+	struct fix *f = *state;
+
+	assert_int_equal(reconfig(f, NULL, "1", -1), ZK_ERECONFIGDISABLED);
+	f->flags = TXN_RECONFIG_ENABLED | TXN_STANDALONE;
+	assert_int_equal(reconfig(f, NULL, "1", -1), ZK_EUNIMPLEMENTED);
+	f->flags = TXN_RECONFIG_ENABLED;
+	assert_int_equal(op(f, ZK_OP_RECONFIG, PK_BYTES_NONE), ZK_EMARSHALLING);
+	assert_int_equal(config(f, 0, LIST "\nversion=0"), 0);
+	assert_int_equal(reconfig(f, NULL, "1", 7), ZK_EBADVERSION);
+	assert_int_equal(reconfig(f, "server.3=nonsense", NULL, -1), ZK_EBADARGUMENTS);
+	assert_int_equal(reconfig(f, NULL, "1,x", -1), ZK_EBADARGUMENTS);
+	assert_int_equal(reconfig(f, NULL, "1,2", -1), ZK_EBADARGUMENTS);
+	assert_int_equal(reconfig(f, NULL, "1", -1), ZK_ENOAUTH);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fix_setup, fix_teardown)
@@ -357,8 +421,10 @@ int main(void)
 		T(test_the_deepest_quota_governs),
 		T(test_malformed_limits_and_usage_harm_nobody),
 		T(test_a_quota_made_in_a_multi_that_fails_was_never_there),
-		T(test_a_new_configuration_is_text_with_version_minus_one),
-		T(test_a_raw_reconfig_is_disabled_or_unknown),
+		T(test_the_first_list_is_text_with_version_minus_one),
+		T(test_a_reconfig_is_kept_until_the_leader_is_done),
+		T(test_a_reconfig_that_failed_leaves_the_list_as_it_was),
+		T(test_a_reconfig_is_judged_in_the_reference_s_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
