@@ -1,8 +1,10 @@
 /*
- * tests/clients/story.c - the ZooKeeper C client (libzookeeper-mt) tells what happened, line by line.
+ * tests/clients/story.c - the ZooKeeper C client (libzookeeper-mt) tells what happened, line by
+ * line.
  *
- * usage: story plain|events HOSTS. A line that begins with '@' asks the runner for something to happen to the
- * servers; it answers with a line. Times, zxids and session ids are not printed: they differ from run to run.
+ * usage: story plain|events HOSTS. A line that begins with '@' asks the runner for something to
+ * happen to the servers; it answers with a line. Times, zxids and session ids are not printed: they
+ * differ from run to run.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -11,7 +13,7 @@
 #include <time.h>
 #include <zookeeper/zookeeper.h>
 
-#define MANY 500
+#define MANY         500
 #define WAIT_SECONDS 30
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -19,12 +21,12 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
 /* What the library's threads told us; read under the lock. */
 static struct told {
-	int connected;          /* 1 while connected */
-	int connects;           /* how often it became so */
+	int connected; /* 1 while connected */
+	int connects;  /* how often it became so */
 	int expired;
-	int done;               /* completions since the last reset */
-	int rc_wrong;           /* completions that were not ZOK */
-	int out_of_order;       /* completions that overtook an earlier one */
+	int done;         /* completions since the last reset */
+	int rc_wrong;     /* completions that were not ZOK */
+	int out_of_order; /* completions that overtook an earlier one */
 	int events;
 	char event_text[64][256];
 } told;
@@ -60,9 +62,12 @@ static void reset(void)
 
 static const char *type_name(int type)
 {
-	return type == ZOO_CREATED_EVENT ? "created" : type == ZOO_DELETED_EVENT ? "deleted" :
-	       type == ZOO_CHANGED_EVENT ? "changed" : type == ZOO_CHILD_EVENT ? "child" :
-	       type == ZOO_NOTWATCHING_EVENT ? "notwatching" : "other";
+	return type == ZOO_CREATED_EVENT       ? "created"
+	       : type == ZOO_DELETED_EVENT     ? "deleted"
+	       : type == ZOO_CHANGED_EVENT     ? "changed"
+	       : type == ZOO_CHILD_EVENT       ? "child"
+	       : type == ZOO_NOTWATCHING_EVENT ? "notwatching"
+					       : "other";
 }
 
 static void on_event(zhandle_t *zh, int type, int state, const char *path, void *context)
@@ -76,7 +81,8 @@ static void on_event(zhandle_t *zh, int type, int state, const char *path, void 
 		told.connected = state == ZOO_CONNECTED_STATE;
 		told.expired |= state == ZOO_EXPIRED_SESSION_STATE;
 	} else if (told.events < 64) {
-		snprintf(told.event_text[told.events++], sizeof told.event_text[0], "%s %s", type_name(type), path);
+		snprintf(told.event_text[told.events++], sizeof told.event_text[0], "%s %s",
+			 type_name(type), path);
 	}
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
@@ -112,10 +118,13 @@ static void on_stat(int rc, const struct Stat *stat, const void *index)
 	completed(rc, index);
 }
 
-static void on_data(int rc, const char *value, int length, const struct Stat *stat, const void *index)
+static void on_data(int rc, const char *value, int length, const struct Stat *stat,
+		    const void *index)
 {
 	(void)stat;
-	completed(rc == ZOK && (length != 2 || memcmp(value, "v2", 2) != 0) ? ZDATAINCONSISTENCY : rc, index);
+	completed(rc == ZOK && (length != 2 || memcmp(value, "v2", 2) != 0) ? ZDATAINCONSISTENCY
+									    : rc,
+		  index);
 }
 
 static void on_void(int rc, const void *index)
@@ -145,14 +154,14 @@ static void say_stat(const char *what, int rc, const struct Stat *s)
 	if (rc != ZOK)
 		say(what, rc);
 	else
-		printf("%s: version %d cversion %d aversion %d length %d children %d %s\n", what, s->version,
-		       s->cversion, s->aversion, s->dataLength, s->numChildren,
+		printf("%s: version %d cversion %d aversion %d length %d children %d %s\n", what,
+		       s->version, s->cversion, s->aversion, s->dataLength, s->numChildren,
 		       s->ephemeralOwner ? "ephemeral" : "lasting");
 }
 
 static void remove_tree(zhandle_t *zh, const char *path)
 {
-	struct String_vector children = {0, NULL};
+	struct String_vector children = { 0, NULL };
 	char child[512];
 
 	if (zoo_get_children(zh, path, 0, &children) != ZOK)
@@ -183,8 +192,8 @@ static void pipelined(zhandle_t *zh)
 		zoo_aget(zh, path, 0, on_data, (void *)(2 * i + 1));
 	}
 	await(&told.done, 2 * MANY, "sets and gets");
-	printf("%d sets, each read back behind it: %d wrong, %d out of order\n", MANY, told.rc_wrong,
-	       told.out_of_order);
+	printf("%d sets, each read back behind it: %d wrong, %d out of order\n", MANY,
+	       told.rc_wrong, told.out_of_order);
 	reset();
 	for (long i = 0; i < MANY; i++) {
 		snprintf(path, sizeof path, "/cc/n%03ld", i);
@@ -226,7 +235,7 @@ static void watches(zhandle_t *zh)
 	char data[64];
 	int length = sizeof data;
 	struct Stat stat;
-	struct String_vector children = {0, NULL};
+	struct String_vector children = { 0, NULL };
 
 	reset();
 	say("exists with a watch", zoo_wexists(zh, "/cc/w", on_event, NULL, &stat));
@@ -245,7 +254,8 @@ static void watches(zhandle_t *zh)
 	say_events(1);
 	length = sizeof data;
 	zoo_wget(zh, "/cc/w", on_event, NULL, data, &length, &stat);
-	say("remove the watch", zoo_remove_watches(zh, "/cc/w", ZWATCHTYPE_DATA, on_event, NULL, 0));
+	say("remove the watch",
+	    zoo_remove_watches(zh, "/cc/w", ZWATCHTYPE_DATA, on_event, NULL, 0));
 	say("remove it again", zoo_remove_watches(zh, "/cc/w", ZWATCHTYPE_DATA, on_event, NULL, 0));
 	reset();
 }
@@ -259,10 +269,12 @@ static void access_lists(zhandle_t *zh, const char *hosts)
 	zhandle_t *other;
 
 	reset();
-	say("create for the creator, unknown", zoo_create(zh, "/cc/acl", "x", 1, &ZOO_CREATOR_ALL_ACL, 0, NULL, 0));
+	say("create for the creator, unknown",
+	    zoo_create(zh, "/cc/acl", "x", 1, &ZOO_CREATOR_ALL_ACL, 0, NULL, 0));
 	zoo_add_auth(zh, "digest", "ann:secret", 10, on_void, NULL);
 	await(&told.done, 1, "authentication");
-	say("create for the creator", zoo_create(zh, "/cc/acl", "x", 1, &ZOO_CREATOR_ALL_ACL, 0, NULL, 0));
+	say("create for the creator",
+	    zoo_create(zh, "/cc/acl", "x", 1, &ZOO_CREATOR_ALL_ACL, 0, NULL, 0));
 	say("acl", zoo_get_acl(zh, "/cc/acl", &acl, &stat));
 	for (int i = 0; i < acl.count; i++)
 		printf("  %d %s %s\n", acl.data[i].perms, acl.data[i].id.scheme, acl.data[i].id.id);
@@ -286,24 +298,33 @@ static void kinds(zhandle_t *zh)
 {
 	char made[128];
 	struct Stat stat;
-	struct timespec pause = {0, 20 * 1000 * 1000};
+	struct timespec pause = { 0, 20 * 1000 * 1000 };
 	int tries = 0;
 
 	for (int i = 0; i < 3; i++) {
-		say("sequence", zoo_create(zh, "/cc/s-", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE, made, sizeof made));
+		say("sequence", zoo_create(zh, "/cc/s-", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE,
+					   made, sizeof made));
 		printf("  %s\n", made);
 	}
-	say_stat("create2 ephemeral sequence", zoo_create2(zh, "/cc/es-", "abc", 3, &ZOO_OPEN_ACL_UNSAFE,
-	         ZOO_EPHEMERAL | ZOO_SEQUENCE, made, sizeof made, &stat), &stat);
+	say_stat("create2 ephemeral sequence",
+		 zoo_create2(zh, "/cc/es-", "abc", 3, &ZOO_OPEN_ACL_UNSAFE,
+			     ZOO_EPHEMERAL | ZOO_SEQUENCE, made, sizeof made, &stat),
+		 &stat);
 	printf("  %s\n", made);
-	say_stat("container", zoo_create2(zh, "/cc/box", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_CONTAINER, made,
-	         sizeof made, &stat), &stat);
-	say_stat("ttl", zoo_create2_ttl(zh, "/cc/ttl", "t", 1, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT_WITH_TTL, 100,
-	         made, sizeof made, &stat), &stat);
-	say("in the container", zoo_create(zh, "/cc/box/x", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0));
+	say_stat("container",
+		 zoo_create2(zh, "/cc/box", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_CONTAINER, made,
+			     sizeof made, &stat),
+		 &stat);
+	say_stat("ttl",
+		 zoo_create2_ttl(zh, "/cc/ttl", "t", 1, &ZOO_OPEN_ACL_UNSAFE,
+				 ZOO_PERSISTENT_WITH_TTL, 100, made, sizeof made, &stat),
+		 &stat);
+	say("in the container",
+	    zoo_create(zh, "/cc/box/x", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0));
 	say("out again", zoo_delete(zh, "/cc/box/x", -1));
 	/* both are swept by the server in its own time */
-	while ((zoo_exists(zh, "/cc/box", 0, &stat) == ZOK || zoo_exists(zh, "/cc/ttl", 0, &stat) == ZOK) &&
+	while ((zoo_exists(zh, "/cc/box", 0, &stat) == ZOK ||
+		zoo_exists(zh, "/cc/ttl", 0, &stat) == ZOK) &&
 	       tries++ < WAIT_SECONDS * 50)
 		nanosleep(&pause, NULL);
 	say("container, empty again", zoo_exists(zh, "/cc/box", 0, &stat));
@@ -324,7 +345,8 @@ static void plain(const char *hosts)
 	printf("  %.*s\n", length, data);
 	say_stat("set", zoo_set2(zh, "/cc", "bye", 3, 0, &stat), &stat);
 	say("set, old version", zoo_set(zh, "/cc", "bye", 3, 0));
-	say("no data at all", zoo_create(zh, "/cc/null", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0));
+	say("no data at all",
+	    zoo_create(zh, "/cc/null", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0));
 	length = sizeof data;
 	say("get of it", zoo_get(zh, "/cc/null", 0, data, &length, &stat));
 	printf("  length %d\n", length);
@@ -359,11 +381,13 @@ static void ask(const char *action)
 }
 
 /* Repeat a read or an idempotent write over the loss of a connection. */
-static int again_while_lost(zhandle_t *zh, int (*call)(zhandle_t *, struct Stat *), struct Stat *stat)
+static int again_while_lost(zhandle_t *zh, int (*call)(zhandle_t *, struct Stat *),
+			    struct Stat *stat)
 {
 	int rc, tries = 0;
 
-	while (((rc = call(zh, stat)) == ZCONNECTIONLOSS || rc == ZOPERATIONTIMEOUT) && tries++ < 1000)
+	while (((rc = call(zh, stat)) == ZCONNECTIONLOSS || rc == ZOPERATIONTIMEOUT) &&
+	       tries++ < 1000)
 		await(&told.connected, 1, "connection again");
 	return rc;
 }
@@ -387,7 +411,8 @@ static void events(const char *hosts)
 	struct Stat stat;
 
 	say("create", zoo_create(zh, "/ce", "0", 1, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0));
-	say("ephemeral", zoo_create(zh, "/ce/eph", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0));
+	say("ephemeral",
+	    zoo_create(zh, "/ce/eph", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, NULL, 0));
 	reset();
 	zoo_wget(zh, "/ce", on_event, NULL, data, &length, &stat);
 	ask("kill leader");
@@ -402,9 +427,11 @@ static void events(const char *hosts)
 	ask("restart 2");
 	say("and after another", again_while_lost(zh, call_set, &stat));
 	say_stat("ephemeral", again_while_lost(zh, call_exists_eph, &stat), &stat);
-	printf("same session: %d, expired: %d\n", zoo_client_id(zh)->client_id == id.client_id, told.expired);
+	printf("same session: %d, expired: %d\n", zoo_client_id(zh)->client_id == id.client_id,
+	       told.expired);
 
-	/* continue the session from a new handle, by id and password: the old one must not reconnect */
+	/* continue the session from a new handle, by id and password: the old one must not
+	 * reconnect */
 	id = *zoo_client_id(zh);
 	zoo_set_servers(zh, "127.0.0.1:1");
 	zh = open_session(hosts, &id);
