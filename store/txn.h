@@ -43,16 +43,16 @@ enum txn_flag {
 
 /* Types of ours, beside ZooKeeper's opcodes (zkproto/zk.h; createSession -10, closeSession -11). */
 enum txn_type {
-	TXN_ATTACH = 1001,  /* a session comes to the origin server: body timeout le32, password 16
-			       bytes */
-	TXN_EPOCH = 1002,   /* first op of a new leader: epoch + 1, counter 0 */
-	TXN_SYNC = 1003,    /* nothing; its place in the log is the answer */
-	TXN_DIGEST = 1004,  /* body: applied index le64, tree digest le64: replicas compare */
-	TXN_CONFIG = 1005,  /* the leader is done with a reconfig: session and xid are its request's;
-			       body: le32 error; with no request under way the text of
-			       /zookeeper/config that the cluster begins with */
-	TXN_EXPIRE = 1006,  /* the leader ends a session that was silent, if its generation is still
-			       this */
+	TXN_ATTACH = 1001, /* a session comes to the origin server: body timeout le32, password 16
+			      bytes */
+	TXN_EPOCH = 1002,  /* first op of a new leader: epoch + 1, counter 0 */
+	TXN_SYNC = 1003,   /* nothing; its place in the log is the answer */
+	TXN_DIGEST = 1004, /* body: applied index le64, tree digest le64: replicas compare */
+	TXN_CONFIG = 1005, /* the leader is done with a reconfig: session and xid are its request's;
+			      body: le32 error; with no request under way the text of
+			      /zookeeper/config that the cluster begins with */
+	TXN_EXPIRE = 1006, /* the leader ends a session that was silent, if its generation is still
+			      this */
 	TXN_REFUSED = 1007, /* in place of an operation that the leader would not have: body le32
 			       error */
 };
