@@ -169,6 +169,7 @@ int32_t apply_config(struct tree *t, struct write *w)
 	struct pk_bytes path = pk_bytes_str(CONFIG_PATH);
 	struct tree_reconfig pending;
 	struct pk_buf text = PK_BUF_INIT;
+	bool first = false;
 	struct node n;
 
 	if (in.bad)
@@ -184,6 +185,7 @@ int32_t apply_config(struct tree *t, struct write *w)
 		tree_del(t, pending_key());
 	} else {
 		pk_buf_add_bytes(&text, in.in);
+		first = true;
 	}
 	if (err == 0) {
 		bool found = node_find(t, path, &n);
@@ -191,7 +193,9 @@ int32_t apply_config(struct tree *t, struct write *w)
 		node_change_begin(t, &n);
 		n.version = -1; /* as ZooKeeper leaves it */
 		n.mtime = t->time_ms;
-		n.mzxid = (int64_t)t->now.meta.zxid;
+		/* The first list is of version 0, and so is its node
+		 * (ZKDatabase.initConfigInZKDatabase). */
+		n.mzxid = first ? 0 : (int64_t)t->now.meta.zxid;
 		node_set_data(t, &n, path,
 			      pk_bytes(text.data != NULL ? text.data : (uint8_t *)"", text.len));
 		zk_wr_buffer(&w->r->body, pk_buf_bytes(&text));
