@@ -80,4 +80,8 @@ void rio_recv(struct rio *io, struct raft_message *m);
 /* Tell the library of completed sends, show it results held back. False: nothing to do. */
 bool rio_drain(struct rio *io);
 
+struct raft_node;
+/* The library below a node, for the tests that show its defects. */
+struct raft *raft_node_library(struct raft_node *n);
+
 #endif

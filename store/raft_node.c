@@ -1068,6 +1068,11 @@ int raft_node_recv(struct raft_node *n, uint64_t from_id, struct pk_bytes data, 
 	return 0;
 }
 
+struct raft *raft_node_library(struct raft_node *n)
+{
+	return &n->raft;
+}
+
 int raft_node_message_check(struct pk_bytes data)
 {
 	struct raft_message m;
