@@ -2,7 +2,7 @@
  * store/raft_node.h - one member of the Raft group: libraft's algorithm, our disk and messages.
  *
  * The only door to libraft. It owns struct raft, our struct raft_io over an rlog, and the guard
- * (docs/raft-guard.md: clauses G1-G7, G9 contain published and reproduced defects of libraft
+ * (docs/raft-guard.md: its clauses contain published, reproduced and newly found defects of libraft
  * 0.15.0). A core: time, randomness, disk and messages come in from outside, so the simulator runs
  * this very code.
  *
