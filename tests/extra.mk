@@ -42,6 +42,10 @@ features: $(PROGRAMS)
 .PHONY: admin-check
 admin-check: $(PROGRAMS)
 	@$(PROVE) tests/admin/check.py
+.PHONY: docs-metrics
+docs: docs-metrics
+docs-metrics:
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/admin/metrics_doc.py
 
 include tests/sim/cluster.mk
 

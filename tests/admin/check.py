@@ -16,6 +16,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "clients"), os.path.join(HERE, ".
 
 import cluster  # noqa: E402
 import intended  # noqa: E402
+import metrics_doc  # noqa: E402
 import wire  # noqa: E402
 
 WORDS = "ruok srvr stat mntr conf cons crst dump envi isro srst wchs wchc wchp dirs hash gtmk".split()
@@ -406,6 +407,8 @@ def main():
     run_whitelist()
     run_prometheus_port()
     unused_rows()
+    if not metrics_doc.is_current():
+        differ("docs/metrics.md is not what the tables say: run make docs")
     print(f"admin-check: {checks} comparisons, {len(differences)} unexplained differences, "
           f"{time.monotonic() - begun:.0f} s")
     return 1 if differences else 0
