@@ -547,6 +547,7 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 	digest_log(s);
 	for (size_t i = 0; i < r->event_count; i++) {
 		pk_buf_clear(&s->event_frame); /* encoded by the first who is told */
+		s->event_acl = r->events[i].acl;
 		count_watches(
 			s, r->events[i].type,
 			watch_fire(s->watches, r->events[i].type, r->events[i].path, conn_tell, s));

@@ -114,6 +114,9 @@ void conn_tell(void *owner, int32_t event, struct pk_bytes path, void *arg)
 	struct pk_buf *f = &s->event_frame;
 
 	PK_ASSERT(c->magic == CONN_MAGIC);
+	if (s->event_acl.len > 0 && (s->cfg.txn_flags & TXN_SKIP_ACL) == 0 &&
+	    !tree_acl_allows(s->event_acl, ZK_PERM_READ, c->ids, c->id_count))
+		return;
 	if (f->len == 0) { /* the same bytes for everyone who is told of it */
 		struct zk_watcher_event e = { .type = event,
 					      .state = ZK_STATE_CONNECTED,

@@ -163,6 +163,7 @@ struct server {
 	struct tree_result result;
 	struct pk_buf frame;       /* scratch for one reply */
 	struct pk_buf event_frame; /* the notification being told */
+	struct pk_bytes event_acl; /* who may hear of it, as in tree_event */
 	struct server_stats stats;
 	struct pk_metrics *metrics;
 	struct server_digest digests[SERVER_DIGESTS]; /* ring */

@@ -29,6 +29,7 @@ void watch_from_read(struct conn *c, const struct tree_read *r)
 static void tell_one(struct conn *c, int32_t event, struct pk_bytes path)
 {
 	pk_buf_clear(&c->server->event_frame);
+	c->server->event_acl = PK_BYTES_NONE; /* the reference asks nobody here either */
 	conn_tell(c, event, path, c->server);
 }
 

@@ -274,14 +274,13 @@ static const struct {
 	{ TXN_EXPIRE, TAKES_ZXID | SILENT, apply_close_session },
 };
 
-static void result_clear(struct tree_result *r)
+static void result_clear(struct tree *t, struct tree_result *r)
 {
 	r->err = 0;
 	r->silent = false;
 	r->deferred = false;
 	pk_buf_clear(&r->body);
-	pk_buf_clear(&r->event_paths);
-	r->event_count = 0;
+	result_events_clear(t, r);
 	r->session_gen = 0;
 	r->session_timeout_ms = 0;
 }
@@ -293,8 +292,12 @@ static void result_finish(struct tree *t, struct tree_result *r)
 		PK_ASSERT(r->event_count == 0);
 		pk_buf_clear(&r->body);
 	}
-	for (size_t i = 0; i < r->event_count; i++)
-		r->events[i].path.data = r->event_paths.data + (size_t)r->events[i].path.data;
+	for (size_t i = 0; i < r->event_count; i++) {
+		struct tree_event *e = &r->events[i];
+
+		e->path.data = r->event_bytes.data + (size_t)e->path.data;
+		e->acl.data = r->event_bytes.data + (size_t)e->acl.data;
+	}
 }
 
 void tree_apply(struct tree *t, const struct txn_op *op, const struct txn_id *ids,
@@ -308,7 +311,7 @@ void tree_apply(struct tree *t, const struct txn_op *op, const struct txn_id *id
 	size_t i = 0;
 
 	PK_ASSERT(t->in_entry);
-	result_clear(r);
+	result_clear(t, r);
 	while (i < PK_COUNT(table) && table[i].type != op->type)
 		i++;
 	if (i == PK_COUNT(table)) {
@@ -334,7 +337,7 @@ void tree_apply(struct tree *t, const struct txn_op *op, const struct txn_id *id
 void tree_result_release(struct tree_result *r)
 {
 	pk_buf_release(&r->body);
-	pk_buf_release(&r->event_paths);
+	pk_buf_release(&r->event_bytes);
 	free(r->events);
 	*r = (struct tree_result){ 0 };
 }

@@ -59,6 +59,11 @@ PK_CHECKED int tree_meta_decode(struct tree_meta *m, struct pk_bytes in, struct 
 struct tree_event {
 	int32_t type;         /* ZK_EVENT_CREATED, _DELETED, _DATA_CHANGED, _CHILDREN_CHANGED */
 	struct pk_bytes path; /* in the result's memory */
+	/* Who may hear of it: those who may read by this list, as ZooKeeper encodes it, in the
+	 * result's memory; empty: everyone. The node's own (when it goes, the one it had); of a
+	 * change of children the parent's. 3.8.0's tells whoever asked; Debian's has the fix of
+	 * CVE-2024-23944 (DataTree, NIOServerCnxn.process). */
+	struct pk_bytes acl;
 };
 
 /* Owned by the caller, reused from op to op; tree_result_release at the end. */
@@ -70,9 +75,9 @@ struct tree_result {
 			       with the same session and xid */
 	struct pk_buf body; /* the reply's body in ZooKeeper's encoding; empty when err != 0 (multi:
 			       its results) */
-	struct tree_event *events; /* in firing order; paths point into event_paths */
+	struct tree_event *events; /* in firing order; they point into event_bytes */
 	size_t event_count, event_cap;
-	struct pk_buf event_paths;
+	struct pk_buf event_bytes;
 	uint64_t session_gen; /* after createSession and TXN_ATTACH: the generation to use from now
 				 on */
 	int32_t session_timeout_ms;
@@ -123,6 +128,8 @@ bool tree_stat_zxids(struct tree *t, struct pk_bytes path, uint64_t *czxid, uint
  * the server answers itself (addWatch, ...). */
 int32_t tree_access(struct tree *t, struct pk_bytes path, int32_t perm, const struct txn_id *ids,
 		    size_t id_count);
+/* Does this ACL list, as in tree_event, give these identities `perm`? */
+bool tree_acl_allows(struct pk_bytes list, int32_t perm, const struct txn_id *ids, size_t id_count);
 
 /* ---- membership ---- */
 struct tree_reconfig {

@@ -19,6 +19,8 @@ struct acl_list {
 	bool stored;     /* kv has it */
 	bool dirty;      /* kv has another count */
 	bool zero_noted; /* in acl_zero */
+	size_t event_at; /* where it is among the events' bytes, in that round */
+	uint64_t event_round;
 	uint32_t bytes;
 	uint8_t list[];
 };
@@ -720,6 +722,28 @@ int32_t acl_fix_up(struct tree *t, const struct who *who, const struct zk_acls *
 
 /* ---- checks ---- */
 
+static bool list_allows(struct pk_bytes list, int32_t perm, const struct who *who)
+{
+	struct zk_acls items = items_of(list);
+	struct zk_acl acl;
+
+	for (size_t i = 0; i < who->count; i++)
+		if (pk_bytes_is(who_at(who, i)->scheme, "super"))
+			return true;
+	while (zk_acls_next(&items, &acl)) {
+		if ((acl.perms & perm) == 0)
+			continue;
+		if (pk_bytes_is(acl.scheme, "world") && pk_bytes_is(acl.id, "anyone"))
+			return true;
+		enum scheme s = scheme_of(acl.scheme);
+		for (size_t i = 0; i < who->count; i++)
+			if (pk_bytes_eq(who_at(who, i)->scheme, acl.scheme) &&
+			    id_matches(s, who_at(who, i)->id, acl.id))
+				return true;
+	}
+	return false;
+}
+
 int32_t acl_check(struct tree *t, uint32_t id, int32_t perm, const struct who *who)
 {
 	if (who->skip_acl)
@@ -727,19 +751,25 @@ int32_t acl_check(struct tree *t, uint32_t id, int32_t perm, const struct who *w
 	struct acl_list *l = by_id(t, id);
 	if ((l->world & perm) != 0)
 		return 0;
-	for (size_t i = 0; i < who->count; i++)
-		if (pk_bytes_is(who_at(who, i)->scheme, "super"))
-			return 0;
-	struct zk_acls items = items_of(pk_bytes(l->list, l->bytes));
-	struct zk_acl acl;
-	while (zk_acls_next(&items, &acl)) {
-		if ((acl.perms & perm) == 0)
-			continue;
-		enum scheme s = scheme_of(acl.scheme);
-		for (size_t i = 0; i < who->count; i++)
-			if (pk_bytes_eq(who_at(who, i)->scheme, acl.scheme) &&
-			    id_matches(s, who_at(who, i)->id, acl.id))
-				return 0;
+	return list_allows(pk_bytes(l->list, l->bytes), perm, who) ? 0 : ZK_ENOAUTH;
+}
+
+bool tree_acl_allows(struct pk_bytes list, int32_t perm, const struct txn_id *ids, size_t id_count)
+{
+	return list_allows(list, perm, &(struct who){ .ids = ids, .count = id_count });
+}
+
+struct pk_bytes acl_of_event(struct tree *t, uint32_t id, struct pk_buf *bytes)
+{
+	if (id == ACL_OPEN) /* nearly always */
+		return PK_BYTES_NONE;
+	struct acl_list *l = by_id(t, id);
+	if ((l->world & ZK_PERM_READ) != 0)
+		return PK_BYTES_NONE;
+	if (l->event_round != t->event_round) {
+		l->event_round = t->event_round;
+		l->event_at = bytes->len;
+		pk_buf_add(bytes, l->list, l->bytes);
 	}
-	return ZK_ENOAUTH;
+	return pk_bytes((const uint8_t *)l->event_at, l->bytes);
 }

@@ -117,6 +117,7 @@ struct tree {
 	size_t acl_zero_count, acl_zero_cap;
 	struct acl_undo *acl_undo;
 	size_t acl_undo_count, acl_undo_cap;
+	uint64_t event_round; /* the operation whose events are gathered */
 	struct session *sessions;
 	struct quota *quotas;
 	bool quota_dirty;            /* a multi under way touched the list of quotas */
@@ -200,6 +201,9 @@ void acl_give(struct tree *t, uint32_t id); /* one use less */
 struct pk_bytes acl_bytes(struct tree *t,
 			  uint32_t id); /* encoded; borrowed until the operation ends */
 int32_t acl_check(struct tree *t, uint32_t id, int32_t perm, const struct who *who);
+/* The list for an event, put into *bytes once in a round of events: an offset into it and a length.
+ * Empty: everyone may read. */
+struct pk_bytes acl_of_event(struct tree *t, uint32_t id, struct pk_buf *bytes);
 void acl_settle(struct tree *t); /* an operation ended: lists without a use go */
 void acl_undo_all(struct tree *t);
 void acl_flush(struct tree *t);
@@ -245,7 +249,11 @@ int32_t apply_reconfig(struct tree *t, struct write *w); /* both in tree_reconfi
 /* Remove a node that was checked to exist and to have no children. */
 void tree_remove(struct tree *t, struct pk_bytes path, struct tree_result *r);
 void write_stat(struct pk_buf *b, const struct node *n);
-void result_event(struct tree_result *r, int32_t type, struct pk_bytes path);
+/* `acl`: the list that says who may hear of it. */
+void result_event(struct tree *t, struct tree_result *r, int32_t type, struct pk_bytes path,
+		  uint32_t acl);
+/* No events, and lists in event_bytes are not found again. */
+void result_events_clear(struct tree *t, struct tree_result *r);
 
 /* tree_multi.c */
 int32_t apply_multi(struct tree *t, struct write *w);

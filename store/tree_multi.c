@@ -105,8 +105,7 @@ static void roll_back(struct tree *t, struct write *w, const struct tree_state *
 		quotas_load(t);
 	pk_buf_clear(&t->quota_recount);
 	pk_buf_clear(&w->r->body);
-	pk_buf_clear(&w->r->event_paths);
-	w->r->event_count = 0;
+	result_events_clear(t, w->r);
 }
 
 static void error_results(struct write *w, uint32_t count, uint32_t failed, int32_t err)

@@ -200,7 +200,7 @@ int32_t apply_config(struct tree *t, struct write *w)
 			      pk_bytes(text.data != NULL ? text.data : (uint8_t *)"", text.len));
 		zk_wr_buffer(&w->r->body, pk_buf_bytes(&text));
 		write_stat(&w->r->body, &n);
-		result_event(w->r, ZK_EVENT_DATA_CHANGED, path);
+		result_event(t, w->r, ZK_EVENT_DATA_CHANGED, path, n.acl);
 	}
 	pk_buf_release(&text);
 	return err;

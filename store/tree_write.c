@@ -10,17 +10,27 @@
  * A result of ZK_EMARSHALLING fails a multi as a whole: where Java meets a null it did not expect.
  */
 
-void result_event(struct tree_result *r, int32_t type, struct pk_bytes path)
+void result_events_clear(struct tree *t, struct tree_result *r)
+{
+	pk_buf_clear(&r->event_bytes);
+	r->event_count = 0;
+	t->event_round++;
+}
+
+void result_event(struct tree *t, struct tree_result *r, int32_t type, struct pk_bytes path,
+		  uint32_t acl)
 {
 	if (r->event_count == r->event_cap) {
 		r->event_cap = r->event_cap > 0 ? 2 * r->event_cap : 8;
 		r->events = pk_realloc(r->events, r->event_cap * sizeof(*r->events));
 	}
-	/* The paths may move while they are gathered: an offset until tree_apply ends. */
+	/* The bytes may move while they are gathered: offsets until tree_apply ends. */
 	r->events[r->event_count++] = (struct tree_event){
-		.type = type, .path = { (const uint8_t *)r->event_paths.len, path.len }
+		.type = type,
+		.path = { (const uint8_t *)r->event_bytes.len, path.len },
 	};
-	pk_buf_add_bytes(&r->event_paths, path);
+	pk_buf_add_bytes(&r->event_bytes, path);
+	r->events[r->event_count - 1].acl = acl_of_event(t, acl, &r->event_bytes);
 }
 
 /* The part before the last slash, "" below the root; false when there is no slash, or a NUL. */
@@ -190,8 +200,8 @@ int32_t write_create(struct tree *t, struct write *w, int32_t type,
 		tree_put(t, pk_bytes(key, index_key(&child, key)), path);
 
 	create_reply(w, type, path, &child);
-	result_event(w->r, ZK_EVENT_CREATED, path);
-	result_event(w->r, ZK_EVENT_CHILDREN_CHANGED, parent_shown(parent_path));
+	result_event(t, w->r, ZK_EVENT_CREATED, path, child.acl);
+	result_event(t, w->r, ZK_EVENT_CHILDREN_CHANGED, parent_shown(parent_path), parent.acl);
 	if (child.uncounted)
 		quota_created(t, path);
 	quota_update(t, path, (int64_t)req->data.len, 1);
@@ -243,8 +253,8 @@ void tree_remove(struct tree *t, struct pk_bytes path, struct tree_result *r)
 	if (n.uncounted)
 		quota_deleted(t, path);
 	quota_update(t, path, -data_bytes, -1);
-	result_event(r, ZK_EVENT_DELETED, path);
-	result_event(r, ZK_EVENT_CHILDREN_CHANGED, parent_shown(parent_path));
+	result_event(t, r, ZK_EVENT_DELETED, path, n.acl);
+	result_event(t, r, ZK_EVENT_CHILDREN_CHANGED, parent_shown(parent_path), parent.acl);
 }
 
 static bool path_fixed(struct pk_bytes path)
@@ -356,7 +366,7 @@ int32_t write_set_data(struct tree *t, struct write *w, const struct zk_set_data
 		zk_multi_result_header(&w->r->body, ZK_OP_SET_DATA);
 	write_stat(&w->r->body, &n);
 	quota_update(t, req->path, more, 0);
-	result_event(w->r, ZK_EVENT_DATA_CHANGED, req->path);
+	result_event(t, w->r, ZK_EVENT_DATA_CHANGED, req->path, n.acl);
 	return 0;
 }
 

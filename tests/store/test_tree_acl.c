@@ -281,6 +281,73 @@ static void test_lists_are_stored_once_and_go_with_their_last_use(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fix_setup, fix_teardown)
 
+/* Who may hear of each event of the last write: "*" for everyone, "+" for this identity, "-". */
+static const char *heard(struct fix *f, const char *scheme, const char *id)
+{
+	static char text[64];
+	struct txn_id who = { pk_bytes_str(scheme), pk_bytes_str(id) };
+
+	PK_ASSERT(f->r.event_count < sizeof(text));
+	for (size_t i = 0; i < f->r.event_count; i++) {
+		struct pk_bytes list = f->r.events[i].acl;
+
+		text[i] = list.len == 0                                  ? '*'
+			  : tree_acl_allows(list, ZK_PERM_READ, &who, 1) ? '+'
+									 : '-';
+	}
+	text[f->r.event_count] = '\0';
+	return text;
+}
+
+static void test_an_event_is_for_those_who_may_read(void **state)
+{
+	struct fix *f = *state;
+
+	assert_int_equal(create(f, "/open", "x", 0), 0);
+	assert_string_equal(heard(f, "digest", "u:h"), "**");
+	/* created: its own list; children: the parent's */
+	assert_int_equal(create_acl(f, "/a", "1 digest u:h; 30 world anyone"), 0);
+	assert_string_equal(events(f), "created /a, children /");
+	assert_string_equal(heard(f, "digest", "u:h"), "+*");
+	assert_string_equal(heard(f, "digest", "v:h"), "-*");
+	assert_string_equal(heard(f, "super", ""), "+*");
+	assert_int_equal(create(f, "/a/b", "x", 0), 0);
+	assert_string_equal(heard(f, "digest", "u:h"), "*+");
+	assert_string_equal(heard(f, "digest", "v:h"), "*-");
+	assert_int_equal(set(f, "/a", "y", -1), 0);
+	assert_string_equal(heard(f, "digest", "u:h"), "+");
+	assert_string_equal(heard(f, "digest", "v:h"), "-");
+	assert_int_equal(set_acl(f, "/a/b", acls("2 world anyone; 1 ip 10.0.0.0/8"), -1), 0);
+	/* deleted: the list it had, though nobody uses it any more */
+	assert_int_equal(del(f, "/a/b", -1), 0);
+	assert_string_equal(events(f), "deleted /a/b, children /a");
+	assert_string_equal(heard(f, "ip", "10.1.2.3"), "+-");
+	assert_string_equal(heard(f, "ip", "11.1.2.3"), "--");
+}
+
+static void test_events_of_a_multi_share_the_bytes_of_a_list(void **state)
+{
+	struct fix *f = *state;
+
+	assert_int_equal(create_acl(f, "/a", "30 world anyone; 1 digest u:h"), 0);
+	multi_begin(f);
+	multi_create(f, ZK_OP_CREATE, "/a/x", "", 0);
+	multi_create(f, ZK_OP_CREATE, "/a/x", "", 0); /* fails: nothing of it is left */
+	assert_int_equal(multi_go(f), 0);
+	assert_int_equal(f->r.event_count, 0);
+	multi_begin(f);
+	multi_create(f, ZK_OP_CREATE, "/a/x", "", 0);
+	multi_create(f, ZK_OP_CREATE, "/a/y", "", 0);
+	multi_set(f, "/a", "z", -1);
+	assert_int_equal(multi_go(f), 0);
+	assert_string_equal(events(f),
+			    "created /a/x, children /a, created /a/y, children /a, changed /a");
+	assert_string_equal(heard(f, "digest", "u:h"), "*+*++");
+	assert_string_equal(heard(f, "digest", "u:i"), "*-*--");
+	assert_ptr_equal(f->r.events[1].acl.data, f->r.events[3].acl.data);
+	assert_ptr_equal(f->r.events[1].acl.data, f->r.events[4].acl.data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +365,8 @@ int main(void)
 		T(test_set_acl_checks_form_list_node_rights_version),
 		T(test_a_null_id_is_where_java_trips),
 		T(test_lists_are_stored_once_and_go_with_their_last_use),
+		T(test_an_event_is_for_those_who_may_read),
+		T(test_events_of_a_multi_share_the_bytes_of_a_list),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
