@@ -26,13 +26,26 @@ bool command_running(const struct commands *c)
 	return server_serving(c->cfg.server);
 }
 
+/* What the members say; the file only knew how it began. */
+static bool observes(const struct commands *c)
+{
+	struct raft_member all[RAFT_NODE_MEMBERS_MAX];
+	const struct raft_node *raft = server_raft(c->cfg.server);
+	size_t count = raft != NULL ? raft_node_members(raft, all, PK_COUNT(all)) : 0;
+
+	for (size_t i = 0; i < count && i < PK_COUNT(all); i++)
+		if (all[i].id == c->cfg.id)
+			return all[i].role != RAFT_NODE_VOTER;
+	return c->cfg.cfg->me.observer;
+}
+
 static const char *mode_name(const struct commands *c, const struct server_stats *s)
 {
 	if (!c->cfg.cfg->distributed)
 		return "standalone";
 	if (s->role == RAFT_NODE_LEADER)
 		return "leader";
-	return c->cfg.cfg->me.observer ? "observer" : "follower";
+	return observes(c) ? "observer" : "follower";
 }
 
 void command_figures(struct commands *c, struct command_figures *f)
@@ -81,7 +94,7 @@ const char *command_peer_state(const struct commands *c)
 		return "looking - election";
 	if (s.role == RAFT_NODE_LEADER)
 		return s.serving ? "leading - broadcast" : "leading - synchronization";
-	if (c->cfg.cfg->me.observer)
+	if (observes(c))
 		return s.serving ? "observing - broadcast" : "observing - synchronization";
 	return s.serving ? "following - broadcast" : "following - synchronization";
 }

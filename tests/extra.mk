@@ -53,3 +53,8 @@ include tests/sim/cluster.mk
 .PHONY: cli-check
 cli-check: $(PROGRAMS)
 	@$(PROVE) tests/cli/run.py
+
+# Every configuration in examples/, as it is. ONLY=tls,sasl
+.PHONY: examples-check
+examples-check: $(PROGRAMS)
+	@$(PROVE) tests/examples/run.py
