@@ -1,0 +1,645 @@
+#include "cli/bench_load_io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/addr.h"
+#include "zkproto/frame.h"
+#include "zkproto/zk.h"
+
+#define HOST_BYTES      256
+#define READ_BYTES      262144
+#define FRAME_BYTES_MAX (64U << 20) /* replies with many children are long */
+#define EVENTS_PER_TURN 512
+#define OPENING_MAX     64 /* connections under way at once: below any listen queue */
+#define TURN_MS         50
+#define RETRY_NS        UINT64_C(100000000)
+#define SILENCE_NS_MAX  UINT64_C(60000000000)
+#define CLOSE_NS_MAX    UINT64_C(5000000000)
+#define NS_PER_MS       UINT64_C(1000000)
+
+/*
+ *          connect(2)            answer to the session request
+ *   IDLE ─────────────▶ OPENING ─────────────▶ READY
+ *     ▲                    │                     │
+ *     └────────────────────┴─────────────────────┘  broken, or closed by us
+ */
+enum conn_state { CONN_IDLE, CONN_OPENING, CONN_READY };
+
+struct conn {
+	struct bench_load *load;
+	uint32_t index;
+	int fd; /* -1: none */
+	enum conn_state state;
+	uint32_t interest; /* what epoll watches for */
+	size_t server;
+	int32_t xid_last;
+	int64_t zxid_last;
+	uint64_t opened_ns;
+	uint64_t retry_ns; /* IDLE: when to try again; 0: not */
+	struct pk_buf out;
+	size_t out_sent;
+	struct zk_frame in;
+	struct bench_request *ring; /* outstanding, oldest at head; owned */
+	uint32_t ring_mask, head, count;
+};
+
+struct server {
+	struct sockaddr_storage addr;
+	socklen_t addr_bytes;
+};
+
+struct bench_load {
+	struct bench_load_config config;
+	struct server servers[BENCH_SERVERS_MAX];
+	size_t server_count;
+	int epoll_fd;
+	struct conn *conns; /* owned, config.conns */
+	uint8_t *read_buf;  /* owned, READ_BYTES */
+	uint32_t opening;   /* connections in OPENING */
+	uint32_t ready;
+	bool ending;       /* connections may break now */
+	uint64_t heard_ns; /* when something last came in */
+	/* of the phase under way; phase is NULL outside */
+	const struct bench_phase *phase;
+	struct bench_work *work;
+	struct bench_result *result;
+	uint32_t conns_used, slots;
+	uint64_t outstanding; /* over all connections; sessions: those not IDLE */
+	bool issuing, counting;
+};
+
+static int server_add(struct bench_load *l, const char *text, struct pk_err *err)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
+	char host[HOST_BYTES], service[8];
+	uint16_t port;
+
+	if (l->server_count == BENCH_SERVERS_MAX)
+		return pk_err_set(err, PK_ELIMIT, "at most %d servers", BENCH_SERVERS_MAX);
+	if (net_host_port_parse(text, 2181, host, sizeof(host), &port, err) != 0)
+		return err->code;
+	pk_ignore(snprintf(service, sizeof(service), "%u", port), "it fits");
+	int rc = getaddrinfo(host, service, &hints, &found);
+	if (rc != 0)
+		return pk_err_set(err, PK_ENOENT, "%s: %s", text, gai_strerror(rc));
+	struct server *s = &l->servers[l->server_count++];
+	memcpy(&s->addr, found->ai_addr, found->ai_addrlen);
+	s->addr_bytes = found->ai_addrlen;
+	freeaddrinfo(found);
+	return 0;
+}
+
+static int servers_add(struct bench_load *l, const char *list, struct pk_err *err)
+{
+	int rc = 0;
+
+	for (const char *at = list; rc == 0 && at != NULL;) {
+		size_t len = strcspn(at, ",");
+		char *one = pk_strndup(at, len);
+
+		rc = server_add(l, one, err);
+		free(one);
+		at = at[len] == ',' ? at + len + 1 : NULL;
+	}
+	return rc;
+}
+
+int bench_load_new(struct bench_load **out, const struct bench_load_config *config,
+		   struct pk_err *err)
+{
+	struct bench_load *l = pk_alloc(sizeof(*l));
+	uint32_t slots = 2; /* sync and get take two */
+
+	PK_ASSERT(config->conns >= 1 && config->conns <= BENCH_CONNS_MAX);
+	PK_ASSERT(config->pipeline >= 1 && config->pipeline <= BENCH_PIPELINE_MAX);
+	l->config = *config;
+	l->epoll_fd = -1;
+	int rc = servers_add(l, config->servers, err);
+	if (rc == 0) {
+		l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+		if (l->epoll_fd < 0)
+			rc = pk_err_sys(err, errno, "epoll");
+	}
+	if (rc != 0) {
+		free(l);
+		return rc;
+	}
+	while (slots < 2 * config->pipeline)
+		slots *= 2;
+	l->read_buf = pk_alloc(READ_BYTES);
+	l->conns = pk_alloc(config->conns * sizeof(*l->conns));
+	for (uint32_t i = 0; i < config->conns; i++) {
+		struct conn *c = &l->conns[i];
+
+		*c = (struct conn){ .load = l, .index = i, .fd = -1 };
+		c->server = i % l->server_count;
+		zk_frame_init(&c->in, FRAME_BYTES_MAX);
+		c->ring = pk_alloc(slots * sizeof(*c->ring));
+		c->ring_mask = slots - 1;
+	}
+	*out = l;
+	return 0;
+}
+
+void bench_load_free(struct bench_load *l)
+{
+	for (uint32_t i = 0; i < l->config.conns; i++) {
+		struct conn *c = &l->conns[i];
+
+		if (c->fd >= 0)
+			pk_ignore(close(c->fd), "we are done with it");
+		zk_frame_release(&c->in);
+		pk_buf_release(&c->out);
+		free(c->ring);
+	}
+	pk_ignore(close(l->epoll_fd), "we are done with it");
+	free(l->conns);
+	free(l->read_buf);
+	free(l);
+}
+
+/* ---- one connection ----------------------------------------------------------------------------
+ */
+
+/* Reset, not an orderly end: else this machine would run out of ports after 28,000 sessions. */
+static void conn_drop(struct conn *c)
+{
+	struct bench_load *l = c->load;
+	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+	size_t bytes_max = c->in.bytes_max;
+
+	if (c->state == CONN_OPENING)
+		l->opening--;
+	if (c->state == CONN_READY)
+		l->ready--;
+	pk_ignore(setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)),
+		  "then it is an orderly end");
+	pk_ignore(close(c->fd), "nothing is owed on it");
+	c->fd = -1;
+	c->state = CONN_IDLE;
+	c->count = 0;
+	c->zxid_last = 0;
+	pk_buf_clear(&c->out);
+	c->out_sent = 0;
+	zk_frame_release(&c->in);
+	zk_frame_init(&c->in, bytes_max);
+}
+
+static int conn_broken(struct conn *c, struct pk_err *err)
+{
+	struct bench_load *l = c->load;
+	bool sessions = l->phase != NULL && l->phase->mix == BENCH_MIX_SESSION;
+
+	if (!l->ending && !l->config.reconnect)
+		return pk_err_wrap(err, "connection %" PRIu32, c->index);
+	if (l->phase != NULL) {
+		l->outstanding -= sessions ? 1 : c->count;
+		l->result->lost += c->count;
+	}
+	conn_drop(c);
+	if (!l->ending) {
+		c->server = (c->server + 1) % l->server_count;
+		c->retry_ns = bench_proc_now_ns() + RETRY_NS;
+	}
+	return 0;
+}
+
+static int conn_interest(struct conn *c, uint32_t interest, int op, struct pk_err *err)
+{
+	struct epoll_event event = { .events = interest, .data.ptr = c };
+
+	if (op == EPOLL_CTL_MOD && c->interest == interest)
+		return 0;
+	c->interest = interest;
+	if (epoll_ctl(c->load->epoll_fd, op, c->fd, &event) != 0)
+		return pk_err_sys(err, errno, "epoll");
+	return 0;
+}
+
+static int conn_flush(struct conn *c, struct pk_err *err)
+{
+	while (c->out_sent < c->out.len) {
+		ssize_t n = send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == ENOTCONN))
+			break;
+		if (n < 0) {
+			pk_ignore(pk_err_sys(err, errno, "send"), "conn_broken decides");
+			return conn_broken(c, err);
+		}
+		c->out_sent += (size_t)n;
+	}
+	if (c->out_sent == c->out.len) {
+		pk_buf_clear(&c->out);
+		c->out_sent = 0;
+		return conn_interest(c, EPOLLIN, EPOLL_CTL_MOD, err);
+	}
+	return conn_interest(c, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD, err);
+}
+
+static int conn_open(struct conn *c, struct pk_err *err)
+{
+	static const uint8_t no_password[ZK_PASSWORD_BYTES];
+	struct bench_load *l = c->load;
+	const struct server *s = &l->servers[c->server];
+	struct zk_connect_req req = {
+		.timeout_ms = l->config.session_ms,
+		.password = pk_bytes(no_password, sizeof(no_password)),
+		.has_read_only = true,
+	};
+	int one = 1;
+
+	PK_ASSERT(c->state == CONN_IDLE && c->fd < 0);
+	c->fd = socket(s->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return pk_err_sys(err, errno, "socket");
+	pk_ignore(setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)),
+		  "slower, not wrong");
+	c->state = CONN_OPENING;
+	c->retry_ns = 0;
+	c->opened_ns = bench_proc_now_ns();
+	c->xid_last = 0;
+	l->opening++;
+	if (l->phase != NULL && l->phase->mix == BENCH_MIX_SESSION)
+		l->outstanding++;
+	size_t at = zk_frame_begin(&c->out);
+	zk_connect_req_encode(&c->out, &req);
+	zk_frame_end(&c->out, at);
+	int rc = connect(c->fd, (const struct sockaddr *)&s->addr, s->addr_bytes);
+	if (rc != 0 && errno != EINPROGRESS) {
+		pk_ignore(pk_err_sys(err, errno, "connect"), "conn_broken decides");
+		return conn_broken(c, err);
+	}
+	return conn_interest(c, EPOLLIN | EPOLLOUT, EPOLL_CTL_ADD, err);
+}
+
+static void conn_send(struct conn *c, enum bench_op op, uint64_t key, uint64_t now_ns, bool counted)
+{
+	struct bench_request *r = &c->ring[(c->head + c->count) & c->ring_mask];
+
+	PK_ASSERT(c->count <= c->ring_mask);
+	*r = (struct bench_request){
+		.key = key,
+		.start_ns = now_ns,
+		.xid = ++c->xid_last,
+		.op = (uint8_t)op,
+		.counted = counted,
+	};
+	if (c->xid_last == INT32_MAX)
+		c->xid_last = 0;
+	c->count++;
+	bench_work_encode(c->load->work, &c->out, r);
+}
+
+/* Send until as many requests are outstanding as may be. */
+static void conn_fill(struct conn *c, uint64_t now_ns)
+{
+	struct bench_load *l = c->load;
+	const struct bench_phase *p = l->phase;
+	struct bench_work *w = l->work;
+
+	if (p == NULL || p->mix == BENCH_MIX_SESSION || p->once_each || c->index >= l->conns_used)
+		return;
+	while (l->issuing && c->count < l->slots) {
+		uint64_t key = p->by_chance ? pk_rng_below(&w->rng, w->keys)
+					    : p->first + l->result->sent;
+		uint32_t before = c->count;
+
+		switch (p->mix) {
+		case BENCH_MIX_READS:
+			conn_send(c,
+				  pk_rng_below(&w->rng, 100) < p->read_percent ? BENCH_GET
+									       : BENCH_SET,
+				  key, now_ns, true);
+			break;
+		case BENCH_MIX_SYNCED:
+			conn_send(c, BENCH_SYNC, key, now_ns, false);
+			conn_send(c, BENCH_GET, key, now_ns, true);
+			break;
+		case BENCH_MIX_ONE:
+		case BENCH_MIX_SESSION:
+			conn_send(c, p->op, key, now_ns, true);
+			break;
+		}
+		l->outstanding += c->count - before;
+		l->result->sent++;
+		if (p->count != 0 && l->result->sent == p->count)
+			l->issuing = false;
+	}
+}
+
+static void count_done(struct bench_load *l, uint64_t start_ns, uint64_t now_ns)
+{
+	if (!l->counting)
+		return;
+	l->result->ops++;
+	bench_hist_add(&l->result->latency, now_ns - start_ns);
+}
+
+static int conn_session(struct conn *c, struct pk_bytes body, struct pk_err *err)
+{
+	struct bench_load *l = c->load;
+	struct zk_rd r = zk_rd(body);
+	struct zk_connect_resp resp;
+
+	if (zk_connect_resp_decode(&r, &resp) != 0 || resp.session_id == 0)
+		return pk_err_set(err, PK_EPROTO, "the server gave no session");
+	c->state = CONN_READY;
+	l->opening--;
+	l->ready++;
+	if (l->phase != NULL && l->phase->mix == BENCH_MIX_SESSION)
+		conn_send(c, BENCH_CLOSE, 0, c->opened_ns, true);
+	return 0;
+}
+
+static int conn_reply(struct conn *c, struct pk_bytes body, uint64_t now_ns, struct pk_err *err)
+{
+	struct bench_load *l = c->load;
+	struct zk_rd r = zk_rd(body);
+	struct zk_reply_header header;
+	struct bench_request *oldest = &c->ring[c->head & c->ring_mask];
+
+	if (zk_reply_header_decode(&r, &header) != 0)
+		return pk_err_set(err, PK_EPROTO, "a reply of %zu bytes", body.len);
+	if (c->count == 0 || header.xid != oldest->xid)
+		return pk_err_set(err, PK_EPROTO, "a reply with xid %" PRId32 ", want %" PRId32,
+				  header.xid, c->count == 0 ? 0 : oldest->xid);
+	if (header.zxid < c->zxid_last)
+		return pk_err_set(err, PK_EPROTO, "zxid fell from 0x%" PRIx64 " to 0x%" PRIx64,
+				  (uint64_t)c->zxid_last, (uint64_t)header.zxid);
+	c->zxid_last = header.zxid;
+	if (bench_work_check(l->work, oldest, &header, &r, err) != 0)
+		return err->code;
+	c->head++;
+	c->count--;
+	if (l->phase->mix != BENCH_MIX_SESSION)
+		l->outstanding--;
+	if (oldest->counted)
+		count_done(l, oldest->start_ns, now_ns);
+	return 0;
+}
+
+static int conn_readable(struct conn *c, struct pk_err *err)
+{
+	struct bench_load *l = c->load;
+	ssize_t n = recv(c->fd, l->read_buf, READ_BYTES, MSG_DONTWAIT);
+	struct pk_bytes body;
+	int rc, got;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		if (n < 0)
+			pk_ignore(pk_err_sys(err, errno, "receive"), "conn_broken decides");
+		else
+			pk_ignore(pk_err_set(err, PK_ECLOSED, "the server closed it"),
+				  "conn_broken decides");
+		return conn_broken(c, err);
+	}
+	uint64_t now_ns = bench_proc_now_ns();
+	l->heard_ns = now_ns;
+	zk_frame_feed(&c->in, pk_bytes(l->read_buf, (size_t)n));
+	while ((got = zk_frame_next(&c->in, &body, err)) == 1) {
+		if (l->work == NULL && c->state == CONN_READY)
+			rc = pk_err_set(err, PK_EPROTO, "a frame that nobody asked for");
+		else
+			rc = c->state == CONN_READY ? conn_reply(c, body, now_ns, err)
+						    : conn_session(c, body, err);
+		if (rc != 0)
+			return pk_err_wrap(err, "connection %" PRIu32, c->index);
+	}
+	if (got < 0)
+		return pk_err_wrap(err, "connection %" PRIu32, c->index);
+	bool sessions = l->phase != NULL && l->phase->mix == BENCH_MIX_SESSION;
+	if (sessions && c->state == CONN_READY && c->count == 0) {
+		conn_drop(c);
+		l->outstanding--;
+		l->result->sent++;
+		if (l->phase->count != 0 && l->result->sent >= l->phase->count)
+			l->issuing = false;
+		return l->issuing ? conn_open(c, err) : 0;
+	}
+	if (l->ending && c->count == 0) {
+		conn_drop(c);
+		return 0;
+	}
+	conn_fill(c, now_ns);
+	return conn_flush(c, err);
+}
+
+/* ---- all of them -------------------------------------------------------------------------------
+ */
+
+static int retry_idle(struct bench_load *l, uint64_t now_ns, struct pk_err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < l->config.conns; i++) {
+		struct conn *c = &l->conns[i];
+
+		if (c->state == CONN_IDLE && c->retry_ns != 0 && c->retry_ns <= now_ns)
+			rc = conn_open(c, err);
+	}
+	return rc;
+}
+
+static int turn(struct bench_load *l, struct pk_err *err)
+{
+	struct epoll_event events[EVENTS_PER_TURN];
+	int n = epoll_wait(l->epoll_fd, events, EVENTS_PER_TURN, TURN_MS);
+	int rc = 0;
+
+	if (n < 0 && errno != EINTR)
+		return pk_err_sys(err, errno, "epoll");
+	for (int i = 0; rc == 0 && i < n; i++) {
+		struct conn *c = events[i].data.ptr;
+
+		/* one descriptor, one event a turn: nothing here can be about a closed one */
+		if ((events[i].events & EPOLLOUT) != 0)
+			rc = conn_flush(c, err);
+		if (rc == 0 && c->fd >= 0 && (events[i].events & ~(uint32_t)EPOLLOUT) != 0)
+			rc = conn_readable(c, err);
+	}
+	if (rc == 0 && l->config.reconnect && !l->ending)
+		rc = retry_idle(l, bench_proc_now_ns(), err);
+	return rc;
+}
+
+static int silence(const struct bench_load *l, uint64_t now_ns, struct pk_err *err)
+{
+	if (now_ns - l->heard_ns < SILENCE_NS_MAX)
+		return 0;
+	return pk_err_set(err, PK_ETIMEDOUT, "no server said anything for %d s",
+			  (int)(SILENCE_NS_MAX / NS_PER_MS / 1000));
+}
+
+int bench_load_open(struct bench_load *l, struct pk_err *err)
+{
+	uint32_t next = 0;
+	int rc = 0;
+
+	l->heard_ns = bench_proc_now_ns();
+	while (rc == 0 && l->ready < l->config.conns) {
+		while (rc == 0 && next < l->config.conns && l->opening < OPENING_MAX)
+			rc = conn_open(&l->conns[next++], err);
+		if (rc == 0)
+			rc = turn(l, err);
+		if (rc == 0)
+			rc = silence(l, bench_proc_now_ns(), err);
+	}
+	return rc;
+}
+
+void bench_load_close(struct bench_load *l)
+{
+	struct bench_work w;
+	struct bench_result *result = pk_alloc(sizeof(*result));
+	struct bench_phase phase = { .mix = BENCH_MIX_ONE, .op = BENCH_CLOSE };
+	struct pk_err err = PK_ERR_INIT;
+	uint64_t start_ns = bench_proc_now_ns();
+	int rc = 0;
+
+	bench_work_init(&w);
+	l->ending = true;
+	l->issuing = false;
+	l->work = &w;
+	l->phase = &phase;
+	l->result = result;
+	l->outstanding = 0;
+	for (uint32_t i = 0; rc == 0 && i < l->config.conns; i++) {
+		struct conn *c = &l->conns[i];
+
+		if (c->state != CONN_READY)
+			continue;
+		if (c->count != 0) { /* the phase failed: its replies are not ours to judge */
+			conn_drop(c);
+			continue;
+		}
+		conn_send(c, BENCH_CLOSE, 0, start_ns, false);
+		l->outstanding++;
+		rc = conn_flush(c, &err);
+	}
+	while (rc == 0 && l->ready > 0 && bench_proc_now_ns() - start_ns < CLOSE_NS_MAX)
+		rc = turn(l, &err);
+	l->phase = NULL;
+	l->work = NULL;
+	l->result = NULL;
+	l->ending = false;
+	free(result);
+	bench_work_release(&w);
+}
+
+struct window {
+	uint64_t begin_ns, end_ns; /* end 0: when the count is reached */
+	uint64_t opened_ns, own_cpu_ns;
+	struct bench_proc_use use;
+	bool done;
+};
+
+static void window_open(struct bench_load *l, struct window *win)
+{
+	win->use = bench_proc_use(l->config.pids);
+	win->own_cpu_ns = bench_proc_own_cpu_ns();
+	win->opened_ns = bench_proc_now_ns();
+	l->counting = true;
+}
+
+static void window_shut(struct bench_load *l, struct window *win)
+{
+	struct bench_proc_use now = bench_proc_use(l->config.pids);
+
+	l->result->elapsed_ns = bench_proc_now_ns() - win->opened_ns;
+	l->result->own_cpu_ns = bench_proc_own_cpu_ns() - win->own_cpu_ns;
+	l->result->use = bench_proc_since(&win->use, &now);
+	l->counting = false;
+	win->done = true;
+}
+
+static void window_step(struct bench_load *l, struct window *win)
+{
+	uint64_t now_ns = bench_proc_now_ns();
+
+	if (!l->counting && !win->done && now_ns >= win->begin_ns)
+		window_open(l, win);
+	if (win->end_ns != 0 && now_ns >= win->end_ns) {
+		if (l->counting)
+			window_shut(l, win);
+		l->issuing = false;
+	}
+}
+
+static int run_begin(struct bench_load *l, uint64_t now_ns, struct pk_err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < l->conns_used; i++) {
+		struct conn *c = &l->conns[i];
+
+		if (l->phase->mix == BENCH_MIX_SESSION) {
+			if (l->issuing)
+				rc = conn_open(c, err);
+		} else if (c->state == CONN_READY) {
+			if (l->phase->once_each) {
+				conn_send(c, l->phase->op, l->phase->first, now_ns, true);
+				l->outstanding++;
+				l->result->sent++;
+			} else {
+				conn_fill(c, now_ns);
+			}
+			rc = conn_flush(c, err);
+		}
+	}
+	if (l->phase->once_each)
+		l->issuing = false;
+	return rc;
+}
+
+int bench_load_run(struct bench_load *l, struct bench_work *w, const struct bench_phase *phase,
+		   struct bench_result *result, struct pk_err *err)
+{
+	uint64_t now_ns = bench_proc_now_ns();
+	struct window win = { .begin_ns = now_ns + (uint64_t)phase->warm_ms * NS_PER_MS };
+	uint32_t pipeline = phase->pipeline != 0 && phase->pipeline < l->config.pipeline
+				    ? phase->pipeline
+				    : l->config.pipeline;
+
+	PK_ASSERT(phase->count != 0 || phase->run_ms != 0 || phase->once_each);
+	if (phase->run_ms != 0)
+		win.end_ns = win.begin_ns + (uint64_t)phase->run_ms * NS_PER_MS;
+	memset(result, 0, sizeof(*result));
+	l->phase = phase;
+	l->work = w;
+	l->result = result;
+	l->conns_used = phase->conns != 0 && phase->conns < l->config.conns ? phase->conns
+									    : l->config.conns;
+	l->slots = phase->mix == BENCH_MIX_SYNCED ? 2 * pipeline - 1 : pipeline;
+	l->outstanding = 0;
+	l->issuing = true;
+	l->counting = false;
+	l->heard_ns = now_ns;
+	window_step(l, &win);
+	int rc = run_begin(l, now_ns, err);
+	while (rc == 0 && (l->issuing || l->outstanding > 0)) {
+		rc = turn(l, err);
+		window_step(l, &win);
+		if (rc == 0)
+			rc = silence(l, bench_proc_now_ns(), err);
+	}
+	if (l->counting)
+		window_shut(l, &win);
+	l->phase = NULL;
+	l->work = NULL;
+	l->result = NULL;
+	return rc;
+}

@@ -1,0 +1,78 @@
+/*
+ * cli/bench_load_io.h - connections that keep a server busy: each has a fixed number of requests
+ * outstanding and sends the next when one is answered (a closed loop), all on one thread and one
+ * epoll, with one write per connection and turn.
+ *
+ * Every reply is checked: its xid is that of the oldest request, its zxid is not below the one
+ * before on that connection, its content is what bench_work_check wants. The first that is not ends
+ * the phase with PK_EPROTO. A connection that breaks ends it too, unless `reconnect`: then what was
+ * outstanding counts as lost, and a new session goes on with the next server.
+ */
+#ifndef PK_CLI_BENCH_LOAD_IO_H
+#define PK_CLI_BENCH_LOAD_IO_H
+
+#include "cli/bench_hist.h"
+#include "cli/bench_proc_io.h"
+#include "cli/bench_work.h"
+
+#define BENCH_CONNS_MAX    20000
+#define BENCH_PIPELINE_MAX 4096
+#define BENCH_SERVERS_MAX  16
+
+enum bench_mix {
+	BENCH_MIX_ONE,     /* `op`, its keys in order or by chance */
+	BENCH_MIX_READS,   /* get for read_percent of all, else set; keys by chance */
+	BENCH_MIX_SYNCED,  /* sync and get, counted as one; keys by chance */
+	BENCH_MIX_SESSION, /* open a session, close it; needs a load without connections open */
+};
+
+/* What to do until `count` requests are answered (0: no such end) or run_ms is over (0 likewise).
+ * The first warm_ms do not count. */
+struct bench_phase {
+	enum bench_mix mix;
+	enum bench_op op;
+	bool by_chance;
+	bool once_each; /* every connection sends one request: a barrier when that is a sync */
+	uint32_t read_percent;
+	uint64_t first, count; /* keys in order begin at first */
+	int64_t warm_ms, run_ms;
+	uint32_t conns, pipeline; /* at most what the load has; 0: all of it */
+};
+
+struct bench_result {
+	uint64_t ops;  /* counted within the window */
+	uint64_t sent; /* requests in all, so keys first .. first + sent - 1 were used */
+	uint64_t lost; /* outstanding on connections that broke */
+	uint64_t elapsed_ns;
+	uint64_t own_cpu_ns;
+	struct bench_proc_use use; /* of the servers, within the window */
+	struct bench_hist latency;
+};
+
+struct bench_load_config {
+	const char
+		*servers; /* HOST:PORT,...; connection i begins with number i modulo their count */
+	uint32_t conns, pipeline;
+	int32_t session_ms;
+	bool reconnect;
+	const struct bench_pids *pids;
+};
+
+struct bench_load;
+
+/* Returns owned with no connection open yet. PK_EINVAL for a list that cannot be read, PK_ENOENT
+ * for a name that is not known. */
+PK_CHECKED int bench_load_new(struct bench_load **out, const struct bench_load_config *config,
+			      struct pk_err *err);
+void bench_load_free(struct bench_load *l);
+/* Open every connection and session. PK_EIO or PK_EPROTO when a server refuses. */
+PK_CHECKED int bench_load_open(struct bench_load *l, struct pk_err *err);
+/* Close the sessions and the connections; a server that is gone is no error. */
+void bench_load_close(struct bench_load *l);
+/* Run one phase to its end and until nothing is outstanding. *result is filled as far as it went,
+ * also on failure. */
+PK_CHECKED int bench_load_run(struct bench_load *l, struct bench_work *w,
+			      const struct bench_phase *phase, struct bench_result *result,
+			      struct pk_err *err);
+
+#endif
