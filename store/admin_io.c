@@ -416,10 +416,10 @@ static void run_watch_summary(struct run *r)
 {
 	struct command_watches w;
 
-	command_watches(r->c, &w);
+	command_watches(r->c, true, &w);
 	put(r->out, "num_connections", integer(w.sessions));
 	put(r->out, "num_paths", integer(w.paths));
-	put(r->out, "num_total_watches", integer(w.count));
+	put(r->out, "num_total_watches", integer(w.total));
 	command_watches_release(&w);
 }
 
@@ -427,8 +427,8 @@ static void run_watches(struct run *r)
 {
 	struct command_watches w;
 
-	command_watches(r->c, &w);
-	if (!too_many(r, "watches", w.count)) {
+	command_watches(r->c, false, &w);
+	if (!too_many(r, "watches", w.total)) {
 		json_t *o = json_object();
 
 		command_watches_by_session(&w);
@@ -443,8 +443,8 @@ static void run_watches_by_path(struct run *r)
 {
 	struct command_watches w;
 
-	command_watches(r->c, &w);
-	if (!too_many(r, "watches", w.count)) {
+	command_watches(r->c, false, &w);
+	if (!too_many(r, "watches", w.total)) {
 		json_t *o = json_object(), *list = NULL;
 
 		for (size_t i = 0; i < w.count; i++) {

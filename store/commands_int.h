@@ -77,12 +77,16 @@ struct command_watch {
 	struct pk_bytes path;
 	uint64_t session_id;
 };
+#define COMMAND_WATCHES_MAX 1000000 /* are listed; beyond, they are only counted */
 struct command_watches {
 	struct command_watch *all; /* by path in order of watching */
-	size_t count, cap, paths, sessions;
+	size_t count, cap;
+	uint64_t total, paths, sessions; /* of all, listed or not */
+	bool summary;                    /* nothing is listed */
 };
-void command_watches(struct commands *c, struct command_watches *out); /* release it */
-void command_watches_by_session(struct command_watches *w);            /* sort it so */
+/* Release it. */
+void command_watches(struct commands *c, bool summary, struct command_watches *out);
+void command_watches_by_session(struct command_watches *w); /* sort it so */
 void command_watches_release(struct command_watches *w);
 
 /* commands_words_io.c: a word that may be answered. `from` is the connection that asks. */

@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+#include <uthash.h>
 
 #include "store/admin_io.h"
 #include "store/commands_int.h"
@@ -280,22 +281,45 @@ void command_environment(const struct commands *c, command_property_f *each, voi
 
 /* ---- watches ---- */
 
+struct watching {
+	UT_hash_handle hh;
+	struct watcher *watcher;
+};
+
+struct watches_walk {
+	struct command_watches *out;
+	struct watching *sessions;
+	struct pk_bytes last_path;
+};
+
 static void one_watch(void *arg, struct pk_bytes path, struct watcher *w, unsigned modes)
 {
-	struct command_watches *out = arg;
+	struct watches_walk *walk = arg;
+	struct command_watches *out = walk->out;
+	struct watching *one_session;
 
 	if ((modes & ~(unsigned)WATCH_CHILD) == 0)
+		return;
+	out->total++;
+	if (out->total == 1 || !pk_bytes_eq(walk->last_path, path))
+		out->paths++;
+	walk->last_path = path;
+	HASH_FIND_PTR(walk->sessions, &w, one_session);
+	if (one_session == NULL) {
+		one_session = pk_alloc(sizeof(*one_session));
+		one_session->watcher = w;
+		HASH_ADD_PTR(walk->sessions, watcher, one_session);
+		out->sessions++;
+	}
+	if (out->summary || out->count == COMMAND_WATCHES_MAX)
 		return;
 	if (out->count == out->cap) {
 		out->cap = out->cap > 0 ? out->cap * 2 : 64;
 		out->all = pk_realloc(out->all, out->cap * sizeof(*out->all));
 	}
-	struct command_watch *last = out->count > 0 ? &out->all[out->count - 1] : NULL;
 	struct command_watch *one = &out->all[out->count++];
 	one->session_id = conn_session_id(w->owner);
 	one->path = path; /* borrowed while nothing is watched anew */
-	if (last == NULL || !pk_bytes_eq(last->path, path))
-		out->paths++;
 }
 
 static int by_session(const void *a, const void *b)
@@ -307,26 +331,17 @@ static int by_session(const void *a, const void *b)
 	return pk_bytes_cmp(x->path, y->path);
 }
 
-static int by_id(const void *a, const void *b)
+void command_watches(struct commands *c, bool summary, struct command_watches *out)
 {
-	const uint64_t *x = a, *y = b;
+	struct watches_walk walk = { .out = out };
+	struct watching *one, *next;
 
-	return *x < *y ? -1 : *x > *y;
-}
-
-void command_watches(struct commands *c, struct command_watches *out)
-{
-	*out = (struct command_watches){ 0 };
-	watch_each(server_watches(c->cfg.server), one_watch, out);
-	if (out->count == 0)
-		return;
-	uint64_t *ids = pk_alloc(out->count * sizeof(*ids));
-	for (size_t i = 0; i < out->count; i++)
-		ids[i] = out->all[i].session_id;
-	qsort(ids, out->count, sizeof(*ids), by_id);
-	for (size_t i = 0; i < out->count; i++)
-		out->sessions += i == 0 || ids[i] != ids[i - 1];
-	free(ids);
+	*out = (struct command_watches){ .summary = summary };
+	watch_each(server_watches(c->cfg.server), one_watch, &walk);
+	HASH_ITER (hh, walk.sessions, one, next) {
+		HASH_DELETE(hh, walk.sessions, one);
+		free(one);
+	}
 }
 
 void command_watches_by_session(struct command_watches *w)

@@ -286,13 +286,22 @@ static void word_dump(struct to *t)
 
 /* ---- watches ---- */
 
+static void watches_end(struct to *t, const struct command_watches *w)
+{
+	if (w->total > w->count)
+		pk_buf_printf(t->out, "(%" PRIu64 " more are not listed)\n", w->total - w->count);
+	pk_buf_add_str(t->out, "\n");
+}
+
 static void word_wchs(struct to *t)
 {
 	struct command_watches w;
 
-	command_watches(t->c, &w);
-	pk_buf_printf(t->out, "%zu connections watching %zu paths\nTotal watches:%zu\n", w.sessions,
-		      w.paths, w.count);
+	command_watches(t->c, true, &w);
+	pk_buf_printf(t->out,
+		      "%" PRIu64 " connections watching %" PRIu64 " paths\nTotal watches:%" PRIu64
+		      "\n",
+		      w.sessions, w.paths, w.total);
 	command_watches_release(&w);
 }
 
@@ -300,14 +309,14 @@ static void word_wchc(struct to *t)
 {
 	struct command_watches w;
 
-	command_watches(t->c, &w);
+	command_watches(t->c, false, &w);
 	command_watches_by_session(&w);
 	for (size_t i = 0; i < w.count && !full(t->out); i++) {
 		if (i == 0 || w.all[i].session_id != w.all[i - 1].session_id)
 			pk_buf_printf(t->out, WORD_SESSION "\n", w.all[i].session_id);
 		print_path(t, w.all[i].path);
 	}
-	pk_buf_add_str(t->out, "\n");
+	watches_end(t, &w);
 	command_watches_release(&w);
 }
 
@@ -315,7 +324,7 @@ static void word_wchp(struct to *t)
 {
 	struct command_watches w;
 
-	command_watches(t->c, &w);
+	command_watches(t->c, false, &w);
 	for (size_t i = 0; i < w.count && !full(t->out); i++) {
 		if (i == 0 || !pk_bytes_eq(w.all[i].path, w.all[i - 1].path)) {
 			pk_buf_add_bytes(t->out, w.all[i].path);
@@ -323,7 +332,7 @@ static void word_wchp(struct to *t)
 		}
 		pk_buf_printf(t->out, "\t" WORD_SESSION "\n", w.all[i].session_id);
 	}
-	pk_buf_add_str(t->out, "\n");
+	watches_end(t, &w);
 	command_watches_release(&w);
 }
 
