@@ -298,7 +298,7 @@ static void one_watch(void *arg, struct pk_bytes path, struct watcher *w, unsign
 	struct command_watches *out = walk->out;
 	struct watching *one_session;
 
-	if ((modes & ~(unsigned)WATCH_CHILD) == 0)
+	if ((modes & WATCH_OF_DATA) == 0)
 		return;
 	out->total++;
 	if (out->total == 1 || !pk_bytes_eq(walk->last_path, path))

@@ -73,27 +73,6 @@ static void add_all(struct conn *c, struct zk_strings paths, enum watch_mode mod
 		add(c, path, mode);
 }
 
-enum { TYPE_CHILDREN = 1, TYPE_DATA = 2, TYPE_ANY = 3, TYPE_PERSISTENT = 4, TYPE_RECURSIVE = 5 };
-
-/* The watches a type of checkWatches and removeWatches stands for; 0: no such type. */
-static unsigned modes_of(int32_t type)
-{
-	switch (type) {
-	case TYPE_CHILDREN:
-		return WATCH_CHILD;
-	case TYPE_DATA:
-		return WATCH_DATA;
-	case TYPE_ANY:
-		return WATCH_CHILD | WATCH_DATA | WATCH_PERSISTENT | WATCH_RECURSIVE;
-	case TYPE_PERSISTENT:
-		return WATCH_PERSISTENT;
-	case TYPE_RECURSIVE:
-		return WATCH_RECURSIVE;
-	default: /* from the wire */
-		return 0;
-	}
-}
-
 int32_t watch_request(struct conn *c, int32_t op, struct pk_bytes body, struct pk_buf *out)
 {
 	struct watch_table *t = c->server->watches;
@@ -130,11 +109,13 @@ int32_t watch_request(struct conn *c, int32_t op, struct pk_bytes body, struct p
 	}
 	default: { /* checkWatches, removeWatches */
 		struct zk_watches_req r;
-		if (zk_watches_req_decode(&in, &r) != 0 || modes_of(r.type) == 0)
+		if (zk_watches_req_decode(&in, &r) != 0 || watch_modes_of_type(r.type) == 0)
 			return ZK_EMARSHALLING;
 		unsigned found = op == ZK_OP_CHECK_WATCHES
-					 ? watch_modes(t, &c->watcher, r.path) & modes_of(r.type)
-					 : watch_remove(t, &c->watcher, r.path, modes_of(r.type));
+					 ? watch_modes(t, &c->watcher, r.path) &
+						   watch_modes_of_type(r.type)
+					 : watch_remove(t, &c->watcher, r.path,
+							watch_modes_of_type(r.type));
 		return found != 0 ? 0 : ZK_ENOWATCHER;
 	}
 	}

@@ -75,12 +75,18 @@ static struct watch *pair_find(struct watch_table *t, struct watcher *w, struct 
 	return found;
 }
 
+static void modes_set(struct watch_table *t, struct watch *x, unsigned modes)
+{
+	t->recursive_count -= (x->modes & WATCH_RECURSIVE) != 0;
+	t->recursive_count += (modes & WATCH_RECURSIVE) != 0;
+	x->modes = modes;
+}
+
 static void pair_drop(struct watch_table *t, struct watch *x)
 {
 	struct watch_path *p = x->key.path;
 
-	if (x->modes & WATCH_RECURSIVE)
-		t->recursive_count--;
+	modes_set(t, x, 0);
 	TAILQ_REMOVE(&p->watches, x, of_path);
 	LIST_REMOVE(x, of_watcher);
 	x->key.watcher->count--;
@@ -123,9 +129,12 @@ bool watch_add(struct watch_table *t, struct watcher *w, struct pk_bytes path, e
 		w->count++;
 		t->count++;
 	}
-	if (mode == WATCH_RECURSIVE && !(x->modes & WATCH_RECURSIVE))
-		t->recursive_count++;
-	x->modes |= mode;
+	unsigned modes = x->modes | mode;
+	if (mode == WATCH_PERSISTENT)
+		modes &= ~(unsigned)WATCH_RECURSIVE;
+	else if (mode == WATCH_RECURSIVE)
+		modes &= ~(unsigned)WATCH_PERSISTENT;
+	modes_set(t, x, modes);
 	return true;
 }
 
@@ -139,9 +148,7 @@ unsigned watch_modes(struct watch_table *t, struct watcher *w, struct pk_bytes p
 
 static void modes_clear(struct watch_table *t, struct watch *x, unsigned modes)
 {
-	if (x->modes & modes & WATCH_RECURSIVE)
-		t->recursive_count--;
-	x->modes &= ~modes;
+	modes_set(t, x, x->modes & ~modes);
 	if (x->modes == 0)
 		pair_drop(t, x);
 }
@@ -156,6 +163,26 @@ unsigned watch_remove(struct watch_table *t, struct watcher *w, struct pk_bytes 
 	if (removed != 0)
 		modes_clear(t, x, removed);
 	return removed;
+}
+
+unsigned watch_modes_of_type(int32_t type)
+{
+	enum { CHILDREN = 1, DATA = 2, ANY = 3, PERSISTENT = 4, PERSISTENT_RECURSIVE = 5 };
+
+	switch (type) {
+	case CHILDREN:
+		return WATCH_OF_CHILD;
+	case DATA:
+		return WATCH_OF_DATA;
+	case ANY:
+		return WATCH_OF_DATA | WATCH_OF_CHILD;
+	case PERSISTENT:
+		return WATCH_PERSISTENT;
+	case PERSISTENT_RECURSIVE:
+		return WATCH_RECURSIVE;
+	default: /* from the wire */
+		return 0;
+	}
 }
 
 /* Tell those at `path` that have any of `modes`; those told before in this firing are left out. */
@@ -185,26 +212,28 @@ static size_t fire_at(struct watch_table *t, struct pk_bytes at, unsigned modes,
 size_t watch_fire(struct watch_table *t, int32_t event, struct pk_bytes path, watch_tell_f *tell,
 		  void *arg)
 {
+	unsigned here = WATCH_OF_DATA, above = WATCH_RECURSIVE_DATA;
 	size_t told = 0;
 
 	if (t->count == 0)
 		return 0;
 	t->fire_count++;
 	if (event == ZK_EVENT_CHILDREN_CHANGED)
-		return fire_at(t, path, WATCH_CHILD | WATCH_PERSISTENT, event, path, tell, arg);
-
-	told += fire_at(t, path, WATCH_DATA | WATCH_PERSISTENT | WATCH_RECURSIVE, event, path, tell,
-			arg);
+		return fire_at(t, path, WATCH_CHILD | WATCH_PERSISTENT_CHILD, event, path, tell,
+			       arg);
+	if (event == ZK_EVENT_DELETED) { /* both tables are told */
+		here = WATCH_OF_DATA | WATCH_OF_CHILD;
+		above = WATCH_RECURSIVE;
+	}
+	told += fire_at(t, path, here, event, path, tell, arg);
 	struct pk_bytes up = path;
 	while (t->recursive_count > 0 && up.len > 1) {
 		while (up.len > 1 && up.data[up.len - 1] != '/')
 			up.len--;
 		if (up.len > 1)
 			up.len--; /* the slash itself, unless it is the root */
-		told += fire_at(t, up, WATCH_RECURSIVE, event, path, tell, arg);
+		told += fire_at(t, up, above, event, path, tell, arg);
 	}
-	if (event == ZK_EVENT_DELETED) /* who watched the children hears of the end, once */
-		told += fire_at(t, path, WATCH_CHILD, event, path, tell, arg);
 	return told;
 }
 
@@ -246,6 +275,8 @@ void watch_check(struct watch_table *t)
 		PK_ASSERT(!TAILQ_EMPTY(&p->watches));
 		TAILQ_FOREACH (x, &p->watches, of_path) {
 			PK_ASSERT(x->modes != 0);
+			PK_ASSERT((x->modes & WATCH_PERSISTENT) == 0 ||
+				  (x->modes & WATCH_RECURSIVE) == 0);
 			PK_ASSERT(pair_find(t, x->key.watcher, p) == x);
 			count++;
 			recursive += (x->modes & WATCH_RECURSIVE) != 0;

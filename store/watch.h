@@ -4,9 +4,14 @@
  * A watcher is a connection. Watches live on the server that the client is connected to and die
  * with the connection; the client sets them again elsewhere (setWatches). Four kinds as in
  * ZooKeeper: data and child watches fire once; persistent ones stay; recursive ones stay and hear
- * of created, changed and deleted nodes in the whole subtree, never of child changes. Source:
- * ZooKeeper at 53a78e36f, WatchManager.triggerWatch, DataTree.addWatch and deleteNode. Unlike
- * 3.8.0, a one-shot watch on a path does not cancel a persistent one there (ZOOKEEPER-4466).
+ * of created, changed and deleted nodes in the whole subtree, never of child changes.
+ *
+ * 3.8.0 keeps two tables, one told of nodes and one of children, and a watch that stays sits in
+ * both: it has two halves here, since a client can remove one of them (removeWatches of type data
+ * or children). Setting one that stays where the same watcher has the other kind replaces it.
+ * Source: javap of 3.8.0's WatchManager (triggerWatch, removeWatcher), WatcherModeManager and
+ * DataTree (addWatch, deleteNode, removeWatch). Unlike there, a one-shot watch on a path does not
+ * cancel one that stays (ZOOKEEPER-4466).
  *
  * Memory: WATCH_BYTES a watch, plus WATCH_PATH_BYTES and the path once for each watched path.
  */
@@ -28,10 +33,19 @@ struct watcher {
 };
 
 enum watch_mode {
-	WATCH_DATA = 1,       /* one-shot, by exists and getData */
-	WATCH_CHILD = 2,      /* one-shot, by getChildren */
-	WATCH_PERSISTENT = 4, /* data and child events of the path */
-	WATCH_RECURSIVE = 8,  /* data events of the path and everything below */
+	WATCH_DATA = 1,  /* one-shot, by exists and getData */
+	WATCH_CHILD = 2, /* one-shot, by getChildren */
+	WATCH_PERSISTENT_DATA = 4,
+	WATCH_PERSISTENT_CHILD = 8,
+	WATCH_RECURSIVE_DATA = 16,
+	WATCH_RECURSIVE_CHILD = 32, /* hears of deleted nodes alone */
+	/* data and child events of the path */
+	WATCH_PERSISTENT = WATCH_PERSISTENT_DATA | WATCH_PERSISTENT_CHILD,
+	/* data events of the path and everything below */
+	WATCH_RECURSIVE = WATCH_RECURSIVE_DATA | WATCH_RECURSIVE_CHILD,
+	/* all in one of 3.8.0's tables */
+	WATCH_OF_DATA = WATCH_DATA | WATCH_PERSISTENT_DATA | WATCH_RECURSIVE_DATA,
+	WATCH_OF_CHILD = WATCH_CHILD | WATCH_PERSISTENT_CHILD | WATCH_RECURSIVE_CHILD,
 };
 
 extern const size_t WATCH_BYTES, WATCH_PATH_BYTES;
@@ -43,7 +57,8 @@ void watcher_init(struct watcher *w, void *owner);
 /* All its watches. */
 void watcher_drop(struct watch_table *t, struct watcher *w);
 
-/* Copies the path. false: the table is full. Adding again what is there is fine. */
+/* Copies the path. false: the table is full. Adding again what is there is fine. `mode` is
+ * WATCH_DATA, _CHILD, _PERSISTENT or _RECURSIVE. */
 bool watch_add(struct watch_table *t, struct watcher *w, struct pk_bytes path,
 	       enum watch_mode mode);
 /* Modes the watcher has on this path, or 0. */
@@ -51,6 +66,10 @@ unsigned watch_modes(struct watch_table *t, struct watcher *w, struct pk_bytes p
 /* Remove those of `modes` that are there; returns what was removed. */
 unsigned watch_remove(struct watch_table *t, struct watcher *w, struct pk_bytes path,
 		      unsigned modes);
+
+/* What a type of checkWatches and removeWatches stands for; 0: no such type. Types 4 and 5 came
+ * with 3.9. */
+unsigned watch_modes_of_type(int32_t type);
 
 /*
  * Something happened (ZK_EVENT_CREATED, _DELETED, _DATA_CHANGED, _CHILDREN_CHANGED): tell each

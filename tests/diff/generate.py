@@ -190,8 +190,9 @@ class Generator:
         return wire.ADD_WATCH, wire.text(path) + wire.int32(mode), f"addwatch {path!r} mode={mode}"
 
     def remove_watches(self):
-        path, kind = self.path(), self.r.choice((1, 2, 3, 3)) if self.r.random() < 0.95 else self.r.choice((0, 4, 9))
-        return (wire.REMOVE_WATCHES, wire.text(path) + wire.int32(kind), f"removewatches {path!r} type={kind}")
+        path, kind = self.path(), self.r.choice((1, 2, 3, 3)) if self.r.random() < 0.95 else self.r.choice((0, 6, 9))
+        code = wire.REMOVE_WATCHES if self.r.random() < 0.8 else wire.CHECK_WATCHES
+        return code, wire.text(path) + wire.int32(kind), f"{wire.NAMES[code]} {path!r} type={kind}"
 
     def quota(self):
         """Limits, soft or hard, on one of the top nodes; usage is read back."""

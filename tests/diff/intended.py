@@ -44,7 +44,14 @@ def beyond_bmp(op, reference, ours):
     return reference != ours and joined(reference) == ours
 
 
+def check_others(op, reference, ours):
+    return op[0] == "req" and op[1] == wire.CHECK_WATCHES and len(reference) == len(ours) == 1 and (
+        reference[0][:3] == ours[0][:3] and reference[0][3] in (0, -5) and ours[0][3] == -121)
+
+
 RULES = {
+    "check-others": ("The reference's checkWatches finds a watch when any session watches the path, and fails on a "
+                     "path without a slash while there is a recursive watch; ours asks for the session's own.", check_others),
     "beyond-bmp": ("A path with a character beyond the BMP cannot exist, but comes back in events and answers of sync. The "
                    "reference writes it as two surrogates, which is no UTF-8; ours as it was sent.", beyond_bmp),
     "sasl-null-token": ("A SASL request with a null token makes the reference close the connection (a null pointer "
@@ -64,6 +71,8 @@ NOT_SENT = {
                        "answers -5.",
     "persistent-cancelled": "In the reference a one-shot watch that fires takes the same session's persistent watch on "
                             "that path with it (ZOOKEEPER-4466). Ours keeps it. No session sets both kinds here.",
+    "watch-types": "Types 4 and 5 of removeWatches and checkWatches (a persistent watch, a recursive one) came with 3.9; "
+                   "the reference answers -5. Ours knows them.",
     "delete-container": "deleteContainer is internal; the reference lets any client delete any node with it. Ours refuses.",
 }
 
@@ -100,7 +109,20 @@ def multi_null_path(send):
     return None if answer[0] != -4 else "connection loss as an answer"
 
 
-PROBES = {"bare-check": bare_check, "delete-container": delete_container, "spoiled-reconfig": spoiled_reconfig,
+def watch_types(send):
+    for mode, kind in ((0, 4), (1, 5)):
+        path = wire.text(f"/probe-watch-{kind}")
+        send(wire.ADD_WATCH, path + wire.int32(mode))
+        answers = [send(code, path + wire.int32(k)) for code, k in (
+            (wire.CHECK_WATCHES, kind), (wire.CHECK_WATCHES, 9 - kind), (wire.REMOVE_WATCHES, 9 - kind),
+            (wire.REMOVE_WATCHES, kind), (wire.REMOVE_WATCHES, 3))]
+        errors = [a and a[0] for a in answers]
+        if errors != [0, -121, -121, 0, -121]:
+            return f"errors {errors} for type {kind}"
+    return None
+
+
+PROBES = {"watch-types": watch_types, "bare-check": bare_check, "delete-container": delete_container, "spoiled-reconfig": spoiled_reconfig,
           "multi-null-path": multi_null_path}
 
 

@@ -137,6 +137,80 @@ static void test_remove_takes_only_what_was_named(void **state)
 	assert_int_equal(watch_remove(f->t, &f->b.w, pk_bytes_str("/x"), WATCH_DATA), 0);
 }
 
+static void test_a_second_watch_that_stays_replaces_the_first(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, &f->a, "/x", WATCH_RECURSIVE);
+	add(f, &f->a, "/x", WATCH_PERSISTENT);
+	fire(f, ZK_EVENT_CREATED, "/x/y");
+	fire(f, ZK_EVENT_CHILDREN_CHANGED, "/x");
+	assert_string_equal(f->a.heard, "4/x ");
+	add(f, &f->a, "/x", WATCH_RECURSIVE);
+	fire(f, ZK_EVENT_CREATED, "/x/z");
+	fire(f, ZK_EVENT_CHILDREN_CHANGED, "/x");
+	assert_string_equal(f->a.heard, "4/x 1/x/z ");
+	assert_int_equal(watch_modes(f->t, &f->a.w, pk_bytes_str("/x")), WATCH_RECURSIVE);
+}
+
+static unsigned remove_type(struct fixture *f, const char *path, int32_t type)
+{
+	return watch_remove(f->t, &f->a.w, pk_bytes_str(path), watch_modes_of_type(type));
+}
+
+static void test_removing_by_type_children_leaves_the_data_half(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, &f->a, "/x", WATCH_PERSISTENT);
+	assert_int_not_equal(remove_type(f, "/x", 1), 0);
+	assert_int_equal(remove_type(f, "/x", 1), 0);
+	fire(f, ZK_EVENT_CHILDREN_CHANGED, "/x");
+	fire(f, ZK_EVENT_DATA_CHANGED, "/x");
+	fire(f, ZK_EVENT_DELETED, "/x");
+	assert_string_equal(f->a.heard, "3/x 2/x ");
+	assert_int_not_equal(remove_type(f, "/x", 2), 0);
+	assert_int_equal(watch_count(f->t), 0);
+}
+
+static void test_removing_by_type_data_leaves_the_child_half(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, &f->a, "/x", WATCH_PERSISTENT);
+	add(f, &f->a, "/r", WATCH_RECURSIVE);
+	assert_int_not_equal(remove_type(f, "/x", 2), 0);
+	assert_int_not_equal(remove_type(f, "/r", 2), 0);
+	fire(f, ZK_EVENT_CREATED, "/x");
+	fire(f, ZK_EVENT_CHILDREN_CHANGED, "/x");
+	fire(f, ZK_EVENT_DELETED, "/x");
+	/* of a recursive one only the ends of nodes are left */
+	fire(f, ZK_EVENT_CREATED, "/r/a");
+	fire(f, ZK_EVENT_DATA_CHANGED, "/r");
+	fire(f, ZK_EVENT_CHILDREN_CHANGED, "/r");
+	fire(f, ZK_EVENT_DELETED, "/r/a");
+	assert_string_equal(f->a.heard, "4/x 2/x 2/r/a ");
+	assert_int_not_equal(remove_type(f, "/x", 3), 0);
+	assert_int_not_equal(remove_type(f, "/r", 3), 0);
+	assert_int_equal(watch_count(f->t), 0);
+}
+
+static void test_types_of_newer_clients_name_what_stays(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, &f->a, "/x", WATCH_PERSISTENT);
+	add(f, &f->a, "/x", WATCH_DATA);
+	add(f, &f->a, "/r", WATCH_RECURSIVE);
+	assert_int_equal(remove_type(f, "/x", 5), 0);
+	assert_int_equal(remove_type(f, "/r", 4), 0);
+	assert_int_equal(remove_type(f, "/x", 4), WATCH_PERSISTENT);
+	assert_int_equal(remove_type(f, "/r", 5), WATCH_RECURSIVE);
+	assert_int_equal(watch_modes(f->t, &f->a.w, pk_bytes_str("/x")), WATCH_DATA);
+	assert_int_equal(watch_modes_of_type(0) | watch_modes_of_type(6) | watch_modes_of_type(-1),
+			 0);
+}
+
 static void test_full_table_refuses_a_new_watch(void **state)
 {
 	struct fixture *f = *state;
@@ -166,6 +240,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_shot_does_not_cancel_a_persistent_watch,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_remove_takes_only_what_was_named, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_second_watch_that_stays_replaces_the_first,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_removing_by_type_children_leaves_the_data_half,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_removing_by_type_data_leaves_the_child_half,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_types_of_newer_clients_name_what_stays, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_full_table_refuses_a_new_watch, set_up,
 						tear_down),
