@@ -261,8 +261,8 @@ static void owner_pause(void *io, bool paused)
 	}
 }
 
-/* "user:password" becomes "user:base64(hash(user:password))" (DigestAuthenticationProvider). */
-static void auth_digest(struct clients *cs, struct pk_bytes auth, struct server_auth_result *r)
+void client_auth_digest(const struct clients_config *cfg, struct pk_bytes auth,
+			struct server_auth_result *r)
 {
 	const uint8_t *colon = auth.len > 0 ? memchr(auth.data, ':', auth.len) : NULL;
 	uint8_t hash[NET_DIGEST_BYTES_MAX];
@@ -270,10 +270,11 @@ static void auth_digest(struct clients *cs, struct pk_bytes auth, struct server_
 	int hash_len = -1;
 	size_t user = colon != NULL ? (size_t)(colon - auth.data) : auth.len;
 
-	/* A NUL would cut the name short where identities are C strings. */
-	if (auth.len <= DIGEST_AUTH_BYTES_MAX && !cs->cfg.digest_disabled &&
+	/* A null buffer is nobody, an empty one somebody without a name (Java trips over null). A
+	 * NUL would cut the name short where identities are C strings. */
+	if (auth.data != NULL && auth.len <= DIGEST_AUTH_BYTES_MAX && !cfg->digest_disabled &&
 	    (auth.len == 0 || memchr(auth.data, 0, auth.len) == NULL))
-		hash_len = net_digest(cs->cfg.digest_alg, auth, hash, NULL);
+		hash_len = net_digest(cfg->digest_alg, auth, hash, NULL);
 	if (hash_len > 0) {
 		net_base64_encode(pk_bytes(hash, (size_t)hash_len), &text);
 		size_t len = user + 1 + text.len;
@@ -288,7 +289,7 @@ static void auth_digest(struct clients *cs, struct pk_bytes auth, struct server_
 			snprintf(r->ids[r->count].scheme, sizeof(r->ids[0].scheme), "digest");
 			r->count++;
 			r->ok = true;
-			if (cs->cfg.super_digest != NULL && strcmp(id, cs->cfg.super_digest) == 0) {
+			if (cfg->super_digest != NULL && strcmp(id, cfg->super_digest) == 0) {
 				snprintf(r->ids[r->count].scheme, sizeof(r->ids[0].scheme),
 					 "super");
 				r->ids[r->count].id[0] = 0;
@@ -307,7 +308,7 @@ static void owner_auth(void *owner, void *io, struct pk_bytes scheme, struct pk_
 	pk_ignore(owner, "the connection knows its clients");
 	*r = (struct server_auth_result){ 0 };
 	if (pk_bytes_is(scheme, "digest")) {
-		auth_digest(c->clients, auth, r);
+		client_auth_digest(&c->clients->cfg, auth, r);
 	} else if (pk_bytes_is(scheme, "ip")) { /* it has that identity already */
 		r->ok = true;
 	} else if (pk_bytes_is(scheme, "x509")) {

@@ -58,6 +58,10 @@ PK_CHECKED int clients_listen(struct clients *cs, const char *host, uint16_t por
 			      struct net_tls *tls, bool sniff, struct pk_err *err);
 /* The bound port of the i-th listener. */
 uint16_t clients_port(const struct clients *cs, size_t i);
+/* "user:password" is whom? "user:base64(hash(user:password))" of the scheme digest, and super when
+ * that is super_digest (DigestAuthenticationProvider). r is zero before; r->ok: it counts. */
+void client_auth_digest(const struct clients_config *cfg, struct pk_bytes auth,
+			struct server_auth_result *r);
 /* Fill in send, close, pause, auth and sasl. */
 void clients_server_owner(struct server_owner *out);
 /* Frames that a pause held back are fed; call once a turn, before server_turn. */
