@@ -24,7 +24,7 @@
 
 bool command_running(const struct commands *c)
 {
-	return server_serving(c->cfg.server);
+	return server_serving(c->cfg.server) || server_read_only(c->cfg.server);
 }
 
 /* What the members say; the file only knew how it began. */
@@ -44,6 +44,8 @@ static const char *mode_name(const struct commands *c, const struct server_stats
 {
 	if (!c->cfg.cfg->distributed)
 		return "standalone";
+	if (s->read_only)
+		return "read-only";
 	if (s->role == RAFT_NODE_LEADER)
 		return "leader";
 	return observes(c) ? "observer" : "follower";
@@ -58,7 +60,7 @@ void command_figures(struct commands *c, struct command_figures *f)
 	struct tree *tree = server_tree(c->cfg.server);
 	f->tree = tree != NULL ? tree_meta(tree) : &no_tree; /* being replaced */
 	f->mode = mode_name(c, s);
-	f->read_only = false;
+	f->read_only = s->read_only;
 	f->received = s->packets_received + c->words_received;
 	f->sent = s->packets_sent + c->words_sent;
 	f->connections = clients_count(c->cfg.clients);

@@ -385,7 +385,9 @@ void command_word(struct commands *c, struct client *from, enum zk_word word, st
 		pk_buf_printf(out, "%" PRId64, c->trace_mask);
 		return;
 	case ZK_WORD_ISRO:
-		pk_buf_add_str(out, running ? "rw" : "null");
+		pk_buf_add_str(out, !running                          ? "null"
+				    : server_read_only(c->cfg.server) ? "ro"
+								      : "rw");
 		return;
 	default: /* below */
 		break;

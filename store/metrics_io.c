@@ -247,7 +247,7 @@ void metrics_gather(struct commands *c)
 	pk_gauge_set(m, M_EPHEMERALS_COUNT, (double)f.tree->ephemerals);
 	pk_gauge_set(m, M_APPROXIMATE_DATA_SIZE, (double)f.tree->data_bytes);
 	pk_gauge_set(m, M_GLOBAL_SESSIONS, (double)f.tree->sessions);
-	pk_gauge_set(m, M_LOCAL_SESSIONS, 0);
+	pk_gauge_set(m, M_LOCAL_SESSIONS, (double)s->local_sessions);
 	pk_gauge_set(m, M_OPEN_FILE_DESCRIPTOR_COUNT, open_files());
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
 		pk_gauge_set(m, M_MAX_FILE_DESCRIPTOR_COUNT, (double)files.rlim_cur);

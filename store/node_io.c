@@ -538,6 +538,10 @@ static int start_server(struct node *n, struct pk_err *err)
 		.auth_schemes = cfg->sasl_required ? "sasl" : cfg->auth_schemes,
 		.sasl_failed_ok = cfg->sasl_failed_ok,
 		.standalone = !cfg->distributed,
+		/* A server alone has neither, in ZooKeeper as here. */
+		.read_only_mode = cfg->readonly_mode && cfg->distributed,
+		.local_sessions = cfg->local_sessions && cfg->distributed,
+		.local_sessions_upgrade = cfg->local_sessions_upgrade && cfg->distributed,
 	};
 	struct server_owner so = {
 		.owner = n,

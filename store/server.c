@@ -635,6 +635,16 @@ static void on_apply(void *owner, uint64_t index, uint64_t term, struct pk_bytes
 	txn_entry_release(&entry);
 }
 
+/* There is a leader again: who was served reads comes back and asks anew. */
+static void read_only_end(struct server *s)
+{
+	s->read_only = false;
+	conns_close_all(s, "read-only mode is over");
+	if (!s->cfg.local_sessions)
+		local_end_all(s);
+	server_note(s, PK_LOG_INFO, "server.read_only", "begin=0");
+}
+
 static void on_role(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id)
 {
 	struct server *s = server_of(owner);
@@ -655,6 +665,8 @@ static void on_role(void *owner, enum raft_node_role role, uint64_t term, uint64
 	}
 	if (role == RAFT_NODE_LEADER)
 		s->leading = true;
+	if (leader_id != 0 && s->read_only)
+		read_only_end(s);
 	count_leader(s, was_leading, leader_before);
 	if (leader_id != 0)
 		s->leaderless_since_ms = 0;
@@ -954,9 +966,18 @@ void server_tick(struct server *s)
 	join_ask(s);
 	if (s->leaderless_since_ms != 0 &&
 	    s->now_ms - s->leaderless_since_ms > s->cfg.leader_grace_ms) {
-		conns_close_all(s, "no leader");
-		pending_fail_all(s, "no leader");
+		if (!s->read_only) {
+			conns_close_all(s, "no leader");
+			pending_fail_all(s, "no leader");
+		}
+		if (!s->read_only && s->cfg.read_only_mode) {
+			s->read_only = true;
+			server_note(s, PK_LOG_WARN, "server.read_only",
+				    "begin=1 without_leader_ms=%" PRId64,
+				    s->now_ms - s->leaderless_since_ms);
+		}
 	}
+	local_tick(s);
 	for (c = TAILQ_FIRST(&s->conns); c != NULL;
 	     c = next) { /* oldest first: the first younger one ends it */
 		next = TAILQ_NEXT(c, link);
@@ -1006,6 +1027,7 @@ int server_open(struct server **out, const struct server_config *cfg,
 	s->stats.durable_wall_ms = wall_ms;
 	server_stats_reset(s);
 	s->watches = watch_table_new(cfg->watches_max);
+	s->local_clock = session_clock_new(cfg->tick_ms);
 	s->outbox = txn_pack_new();
 	/* server id, then 40 bits of time, then a counter: as ZooKeeper lays them out
 	 * (SessionTrackerImpl.initializeNextSessionId) */
@@ -1037,6 +1059,8 @@ void server_close(struct server *s)
 	free(s->ready);
 	free(s->pending);
 	free(s->touched);
+	local_end_all(s);
+	session_clock_free(s->local_clock);
 	watch_table_free(s->watches);
 	pk_metrics_free(s->metrics);
 	if (s->tree != NULL)
@@ -1065,6 +1089,11 @@ bool server_serving(const struct server *s)
 	return s->leading ? s->established : tree_meta(s->tree)->term == s->term;
 }
 
+bool server_read_only(const struct server *s)
+{
+	return s->read_only && s->tree != NULL;
+}
+
 void server_stats(struct server *s, struct server_stats *out)
 {
 	struct conn *c;
@@ -1086,6 +1115,8 @@ void server_stats(struct server *s, struct server_stats *out)
 		out->outstanding += c->ring_count;
 	}
 	out->serving = server_serving(s);
+	out->read_only = s->read_only;
+	out->local_sessions = local_count(s);
 	out->write_refused = s->write_refused;
 	out->role = s->role;
 	out->leader_id = s->leader_id;

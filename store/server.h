@@ -131,7 +131,8 @@ struct server_config {
 	int64_t container_never_used_ms;
 	uint32_t container_per_minute;
 	uint32_t path_depth_max;
-	bool read_only_mode;
+	bool read_only_mode; /* without a leader for leader_grace_ms, serve reads to who asks so */
+	bool local_sessions, local_sessions_upgrade;
 	bool auth_required;       /* sessionRequireClientSASLAuth, enforce.auth.enabled */
 	const char *auth_schemes; /* comma-separated, when auth_required; borrowed */
 	bool sasl_failed_ok;      /* a failed SASL login leaves the connection, unless required */
@@ -220,6 +221,8 @@ struct server_stats {
 	int64_t reply_last, reply_min, reply_max;
 	int64_t started_ms, leading_since_ms; /* monotonic; 0: not leading */
 	bool serving;                         /* a leader is known and its first entry is applied */
+	bool read_only;                       /* instead: reads go on without a leader */
+	uint64_t local_sessions;
 	bool write_refused;
 	enum raft_node_role role;
 	uint64_t leader_id, term;
@@ -239,6 +242,7 @@ struct server_digest {
 typedef void server_digest_f(void *arg, const struct server_digest *d);
 void server_digest_each(struct server *s, server_digest_f *each, void *arg);
 bool server_serving(const struct server *s);
+bool server_read_only(const struct server *s);
 
 struct conn_stats {
 	uint64_t session_id;

@@ -253,7 +253,11 @@ static void touch(struct conn *c)
 {
 	struct server *s = c->server;
 
-	if (c->touched)
+	if (c->gen == TXN_GEN_LOCAL) {
+		local_touch(c);
+		return;
+	}
+	if (c->touched || c->read_only)
 		return;
 	c->touched = true;
 	if (s->touched_count == s->touched_cap) {
@@ -293,6 +297,11 @@ static void answer(struct conn *c, const struct req *q, struct pk_bytes body)
 	switch (q->op) {
 	case ZK_OP_PING:
 		break;
+	case ZK_OP_CLOSE_SESSION: /* of a local session */
+		local_end(s, c->session_id);
+		reply_end(c, q, last_zxid(c), 0);
+		conn_close(c, true, "the session ended");
+		return;
 	case ZK_OP_SYNC: { /* its place in the log was the answer; the path comes back */
 		struct zk_rd in = zk_rd(body);
 		struct zk_path_req p;
@@ -538,23 +547,52 @@ static void request(struct conn *c, struct pk_bytes frame)
 		q.len = (uint32_t)body.len;
 		break;
 	case OP_SYNC:
+		if (c->read_only) {
+			q.kind = REQ_ERROR;
+			q.seq = (uint64_t)(int64_t)ZK_ENOTREADONLY;
+			break;
+		}
 		q.kind = REQ_SYNC;
 		q.body = pk_memdup(body.data, body.len);
 		q.len = (uint32_t)body.len;
 		q.seq = server_submit_sync(s, c, c->last_write_seq);
 		break;
 	case OP_WRITE:
+		if (c->read_only) {
+			q.kind = REQ_ERROR;
+			q.seq = (uint64_t)(int64_t)ZK_ENOTREADONLY;
+			break;
+		}
 		if (s->write_refused) {
 			pk_counter_add(s->metrics, M_PADDOCK_DISK_LOW_REFUSALS, 1);
 			q.kind = REQ_ERROR;
 			q.seq = (uint64_t)(int64_t)ZK_ESYSTEM;
 			break;
 		}
+		if (c->gen == TXN_GEN_LOCAL) {
+			int32_t err = local_upgrade(c, h.type, body);
+
+			if (err != 0) {
+				q.kind = REQ_ERROR;
+				q.seq = (uint64_t)(int64_t)err;
+				break;
+			}
+			op.gen = c->gen;
+		}
 		q.kind = REQ_WRITE;
 		q.seq = c->last_write_seq = server_submit(s, &op, c->ids, c->id_count, c);
 		c->deferred = h.type == ZK_OP_RECONFIG;
 		break;
 	case OP_CLOSE:
+		if (c->gen == TXN_GEN_LOCAL) { /* nobody else knows of it */
+			q.kind = REQ_READ;
+			break;
+		}
+		if (c->read_only) {
+			q.kind = REQ_ERROR;
+			q.seq = (uint64_t)(int64_t)ZK_ENOTREADONLY;
+			break;
+		}
 		op.body = PK_BYTES_NONE;
 		q.kind = REQ_WRITE;
 		q.seq = c->last_write_seq = server_submit(s, &op, c->ids, c->id_count, c);
@@ -578,7 +616,8 @@ static void connect_reply(struct conn *c, bool valid)
 	struct zk_connect_resp resp = { .timeout_ms = valid ? c->timeout_ms : 0,
 					.session_id = valid ? (int64_t)c->session_id : 0,
 					.password = pk_bytes(valid ? c->password : none, 16),
-					.has_read_only = c->read_only_byte };
+					.has_read_only = c->read_only_byte,
+					.read_only = c->read_only };
 	struct pk_buf *f = &c->server->frame;
 
 	pk_buf_clear(f);
@@ -586,6 +625,109 @@ static void connect_reply(struct conn *c, bool valid)
 	zk_connect_resp_encode(f, &resp);
 	pk_put_be32(f->data, (uint32_t)(f->len - 4));
 	conn_send(c, pk_buf_bytes(f));
+}
+
+/* Frames that came too early, in order, until one blocks again. */
+static void feed_held(struct conn *c)
+{
+	struct pk_buf held = c->held;
+	size_t at = 0;
+
+	c->held = PK_BUF_INIT;
+	while (at < held.len && c->state == CONN_OPEN && !c->blocked && !c->deferred) {
+		uint32_t len = pk_get_le32(held.data + at);
+
+		request(c, pk_bytes(held.data + at + 4, len));
+		at += 4 + len;
+	}
+	if (at < held.len && c->state == CONN_OPEN)
+		pk_buf_add(&c->held, held.data + at, held.len - at);
+	pk_buf_release(&held);
+	conn_flow(c);
+}
+
+static void turn_away(struct conn *c)
+{
+	connect_reply(c, false);
+	conn_close(c, true, "the session is not known, or the password is wrong");
+}
+
+/* The session is this connection's now. */
+static void opened(struct conn *c, uint64_t gen, uint64_t zxid)
+{
+	struct server *s = c->server;
+	struct conn *old = conn_of_session(s, c->session_id);
+	if (old != NULL)
+		conn_close(old, true, "the session moved to another connection");
+	c->gen = gen;
+	c->state = CONN_OPEN;
+	HASH_ADD(hh, s->by_session, session_id, sizeof(c->session_id), c);
+	c->stats.session_id = c->session_id;
+	c->stats.timeout_ms = c->timeout_ms;
+	/* ZooKeeper counts the making of a session as an operation of it. */
+	c->stats.last_zxid = zxid;
+	count_latency(c, &(struct req){ .op = ZK_OP_CREATE_SESSION, .at_us = c->joining_us });
+	connect_reply(c, true);
+	touch(c);
+	conn_flow(c);
+	feed_held(c);
+}
+
+static void joined(struct conn *c, const struct tree_result *r)
+{
+	if (r->err != 0)
+		turn_away(c);
+	else
+		opened(c, r->session_gen, r->zxid);
+}
+
+bool password_eq(const uint8_t a[16], const uint8_t b[16])
+{
+	uint8_t differs = 0;
+
+	for (size_t i = 0; i < 16; i++) /* no shortcut: time tells nothing */
+		differs |= (uint8_t)(a[i] ^ b[i]);
+	return differs == 0;
+}
+
+static void begin_local(struct conn *c)
+{
+	struct server *s = c->server;
+
+	if (!s->read_only && !server_serving(s)) {
+		conn_close(c, false, "no leader");
+		return;
+	}
+	c->session_id = s->next_session_id++;
+	s->out.secret(s->out.owner, c->password, sizeof(c->password));
+	local_begin(c);
+	opened(c, TXN_GEN_LOCAL, last_zxid(c));
+}
+
+/* A session that this server can judge by itself: a local one, or any in read-only mode. */
+static bool rejoin_here(struct conn *c)
+{
+	struct server *s = c->server;
+	struct tree_session session;
+
+	switch (local_rejoin(c)) {
+	case LOCAL_OK:
+		opened(c, TXN_GEN_LOCAL, last_zxid(c));
+		return true;
+	case LOCAL_WRONG:
+		turn_away(c);
+		return true;
+	case LOCAL_UNKNOWN:
+		break;
+	}
+	if (!s->read_only)
+		return false;
+	if (tree_session_get(s->tree, c->session_id, &session) &&
+	    password_eq(session.password, c->password))
+		opened(c, session.gen, last_zxid(c));
+	else
+		turn_away(c);
+	return true;
 }
 
 static bool token_take(struct server *s)
@@ -637,7 +779,17 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 			: r.timeout_ms > s->cfg.session_max_ms ? s->cfg.session_max_ms
 							       : r.timeout_ms;
 	struct txn_op op = { .body = pk_bytes(body, sizeof(body)) };
+	c->joining_us = server_clock_us(s);
+	if (s->read_only && !r.read_only) {
+		conn_close(c, false, "read-only mode, and the client did not ask for it");
+		return;
+	}
+	c->read_only = s->read_only;
 	if (r.session_id == 0) {
+		if (s->read_only || s->cfg.local_sessions) {
+			begin_local(c);
+			return;
+		}
 		if (s->write_refused) {
 			conn_close(c, false, "new sessions are refused: the disk is full");
 			return;
@@ -651,61 +803,15 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 		memset(c->password, 0, sizeof(c->password));
 		if (r.password.len == sizeof(c->password))
 			memcpy(c->password, r.password.data, sizeof(c->password));
-		/* an older connection of it to this very server ends now, as in ZooKeeper, not when
-		 * the log says so */
+		if (rejoin_here(c))
+			return;
 	}
 	op.session_id = c->session_id;
 	pk_put_le32(body, (uint32_t)c->timeout_ms);
 	memcpy(body + 4, c->password, sizeof(c->password));
 	c->state = CONN_JOINING;
-	c->joining_us = server_clock_us(s);
 	server_submit(s, &op, NULL, 0, c);
 	conn_flow(c);
-}
-
-/* Frames that came too early, in order, until one blocks again. */
-static void feed_held(struct conn *c)
-{
-	struct pk_buf held = c->held;
-	size_t at = 0;
-
-	c->held = PK_BUF_INIT;
-	while (at < held.len && c->state == CONN_OPEN && !c->blocked && !c->deferred) {
-		uint32_t len = pk_get_le32(held.data + at);
-
-		request(c, pk_bytes(held.data + at + 4, len));
-		at += 4 + len;
-	}
-	if (at < held.len && c->state == CONN_OPEN)
-		pk_buf_add(&c->held, held.data + at, held.len - at);
-	pk_buf_release(&held);
-	conn_flow(c);
-}
-
-static void joined(struct conn *c, const struct tree_result *r)
-{
-	struct server *s = c->server;
-
-	if (r->err != 0) {
-		connect_reply(c, false);
-		conn_close(c, true, "the session is not known, or the password is wrong");
-		return;
-	}
-	struct conn *old = conn_of_session(s, c->session_id);
-	if (old != NULL)
-		conn_close(old, true, "the session moved to another connection");
-	c->gen = r->session_gen;
-	c->state = CONN_OPEN;
-	HASH_ADD(hh, s->by_session, session_id, sizeof(c->session_id), c);
-	c->stats.session_id = c->session_id;
-	c->stats.timeout_ms = c->timeout_ms;
-	/* ZooKeeper counts the making of a session as an operation of it. */
-	c->stats.last_zxid = r->zxid;
-	count_latency(c, &(struct req){ .op = ZK_OP_CREATE_SESSION, .at_us = c->joining_us });
-	connect_reply(c, true);
-	touch(c);
-	conn_flow(c);
-	feed_held(c);
 }
 
 /* ---- what the log says of ours ---- */
@@ -714,6 +820,11 @@ void conn_result(struct conn *c, const struct txn_op *op, const struct tree_resu
 {
 	if (c->state == CONN_CLOSED) {
 		pk_counter_add(c->server->metrics, M_STALE_REPLIES, 1);
+		return;
+	}
+	if (op->type == ZK_OP_CREATE_SESSION && c->state == CONN_OPEN) { /* local_upgrade */
+		if (r->err != 0)
+			conn_close(c, true, "the session could not be made a global one");
 		return;
 	}
 	if (op->type == ZK_OP_CREATE_SESSION || op->type == TXN_ATTACH) {

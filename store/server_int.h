@@ -58,7 +58,8 @@ struct conn {
 	bool blocked;        /* a slow reader: its output is over the limit */
 	bool paused;         /* what the shell was told */
 	bool touched;
-	bool deferred; /* its reconfig is under way: what comes behind it is held */
+	bool read_only; /* it was told so: it goes when a leader is found */
+	bool deferred;  /* its reconfig is under way: what comes behind it is held */
 	bool secure;
 	bool authenticated; /* by a scheme that auth_required counts */
 	uint32_t refs;      /* pending operations that point here */
@@ -103,6 +104,9 @@ struct server {
 	int64_t large_bytes;  /* of those that are large */
 	int64_t tokens, filled_ms;
 	bool draining;
+	struct local *locals; /* by id: server_local.c */
+	struct session_clock *local_clock;
+	bool read_only;    /* no leader for too long: who asked for it is served reads */
 	uint64_t *touched; /* session ids heard since the last report */
 	size_t touched_count, touched_cap;
 	int64_t touch_at_ms;
@@ -216,6 +220,21 @@ struct conn *conn_of_session(struct server *s, uint64_t session_id);
 void conn_tell(void *owner, int32_t event, struct pk_bytes path, void *arg);
 void conn_send(struct conn *c, struct pk_bytes frame);
 void conns_close_all(struct server *s, const char *reason);
+
+bool password_eq(const uint8_t a[16], const uint8_t b[16]);
+
+/* server_local.c: sessions of this server alone */
+void local_begin(struct conn *c);
+enum local_rejoin { LOCAL_OK, LOCAL_WRONG, LOCAL_UNKNOWN };
+enum local_rejoin local_rejoin(struct conn *c);
+void local_touch(struct conn *c);
+void local_end(struct server *s, uint64_t id);
+void local_end_all(struct server *s);
+void local_tick(struct server *s);
+size_t local_count(const struct server *s);
+/* Before a write of a local session: makes it global first if the write needs that and it may;
+ * the error if it may not. */
+int32_t local_upgrade(struct conn *c, int32_t type, struct pk_bytes body);
 
 /* server_watch.c: requests about watches, answered at the head of a queue. Return the reply's
  * error. */

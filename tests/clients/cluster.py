@@ -81,7 +81,7 @@ def reference_command(config_path):
     """ZooKeeper as Debian ships it, with a small heap and a compiler that is quick to start."""
     jars = [need(f"{JAVA_LIB}/zookeeper.jar", "zookeeper"), need(f"{JAVA_LIB}/slf4j-simple.jar", "libslf4j-java")]
     with open(config_path) as f:        # these it takes from Java alone; ours reads them in zoo.cfg
-        properties = ["-D" + line.strip() for line in f if line.startswith(("znode.", "java.security."))]
+        properties = ["-D" + line.strip() for line in f if line.startswith(("znode.", "java.security.", "readonlymode."))]
     return ["/usr/bin/java", *properties, "-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
             "-XX:-UsePerfData", "-Xshare:auto", "-Djava.net.preferIPv4Stack=true",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=info", "-Dorg.slf4j.simpleLogger.showDateTime=true",
