@@ -27,6 +27,9 @@ The admin server speaks plain HTTP without a password, as ZooKeeper's does: bind
 not yours. A taken admin port is logged and done without; a taken Prometheus port is an error at start. A list with
 more than 100000 entries (sessions, watches, connections) is not made: the answer says how many there are.
 `srst` sets counters and summaries back, gauges stay.
+Of an observer the leader's `observers` command tells address, id, queued bytes and how far its log is
+(`log_index`); ZooKeeper counts its packets and requests too. Bytes and counts `per_namespace` are those of single
+operations, not of the parts of a multi. Over 1000000 watches `wchc` and `wchp` list only so many, `wchs` counts all.
 
 `make admin-check` compares every word, command and metric with Debian's zookeeper 3.8.0, alone, in an ensemble,
 without a leader and with a whitelist. The version reads `3.8.0-paddock-VERSION, built on DATE UTC`, the date being
