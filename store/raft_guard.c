@@ -213,10 +213,18 @@ enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 		     (!m->request_vote.pre_vote && m->request_vote.term == r->current_term &&
 		      r->voted_for != 0 && r->voted_for != m->request_vote.candidate_id)))
 			return RAFT_GUARD_DROP;
-		/* The membership that gives us a vote may be with the candidate alone. */
-		if ((g->on & RAFT_GUARD_GRANT) && self != NULL && self->role != RAFT_VOTER) {
-			g->role_saved = 1 + self->role;
-			self->role = RAFT_VOTER;
+		/* The membership that gives us a vote may be with the candidate alone. All that
+		 * libraft asks of ours here is whether we are a voter. Not with an empty log: a
+		 * voter had to catch up first, so this one has lost its disk. */
+		if ((g->on & RAFT_GUARD_GRANT) && r->state == RAFT_FOLLOWER &&
+		    r->configuration.n > 0 && (self == NULL || self->role != RAFT_VOTER)) {
+			g->standing_in = true;
+			g->stand_in = (struct raft_server){ .id = r->id,
+							    .address = r->address,
+							    .role = RAFT_VOTER };
+			g->conf_saved = r->configuration;
+			r->configuration = (struct raft_configuration){ .servers = &g->stand_in,
+									.n = 1 };
 		}
 		return RAFT_GUARD_PASS;
 	case RAFT_IO_TIMEOUT_NOW: /* leadership is never transferred here */
@@ -232,9 +240,10 @@ void raft_guard_received(struct raft_guard *g, struct raft *r)
 	    g->matched < g->ae_covers)
 		g->matched = g->ae_covers;
 	g->ae_active = false;
-	if (g->role_saved != 0) { /* a request for a vote changes no membership */
-		self_of(r)->role = g->role_saved - 1;
-		g->role_saved = 0;
+	if (g->standing_in) {
+		PK_ASSERT(r->configuration.servers == &g->stand_in);
+		r->configuration = g->conf_saved;
+		g->standing_in = false;
 	}
 	if (g->uncommitted_saved != 0) {
 		if (r->configuration_uncommitted_index == 0 &&

@@ -52,7 +52,10 @@ struct raft_guard {
 	struct raft_guard_conf *confs;
 	size_t conf_count;
 	uint64_t uncommitted_saved;
-	int role_saved; /* G13: our own, 1 + libraft's, while a vote is asked for; 0: none */
+	/* G13: while a vote is asked for, a membership of just ourselves stands in */
+	struct raft_configuration conf_saved;
+	struct raft_server stand_in;
+	bool standing_in;
 };
 
 void raft_guard_release(struct raft_guard *g);

@@ -657,10 +657,10 @@ static void test_g12_a_membership_leaves_the_leader_when_it_is_stored(void **sta
 	assert_int_equal(changes_sent_before_they_are_stored(RAFT_GUARD_ALL), 0);
 }
 
-static bool a_standby_grants(uint32_t guard)
+static bool grants(uint32_t guard, struct raft_member us)
 {
 	struct lone *l = pk_alloc(sizeof(*l));
-	struct raft_member members[] = { member(1, RAFT_NODE_STANDBY), member(2, RAFT_NODE_VOTER) };
+	struct raft_member members[] = { us, member(2, RAFT_NODE_VOTER) };
 
 	l->now_ms = 1000;
 	start(l, guard, members, 2);
@@ -672,16 +672,19 @@ static bool a_standby_grants(uint32_t guard)
 	bool granted = s->m.request_vote_result.vote_granted;
 	struct raft_member after[2];
 	assert_int_equal(raft_node_members(l->node, after, 2), 2);
-	assert_int_equal(after[0].role, RAFT_NODE_STANDBY);
+	assert_int_equal(after[0].role, us.role);
 	lone_free(l);
 	return granted;
 }
 
-static void test_g13_a_standby_grants_its_vote(void **state)
+static void test_g13_who_does_not_vote_grants_votes(void **state)
 {
 	(void)state;
-	assert_false(a_standby_grants(ALL_BUT(RAFT_GUARD_GRANT)));
-	assert_true(a_standby_grants(RAFT_GUARD_ALL));
+	/* a standby; and one whose log does not name it yet */
+	assert_false(grants(ALL_BUT(RAFT_GUARD_GRANT), member(1, RAFT_NODE_STANDBY)));
+	assert_true(grants(RAFT_GUARD_ALL, member(1, RAFT_NODE_STANDBY)));
+	assert_false(grants(ALL_BUT(RAFT_GUARD_GRANT), member(3, RAFT_NODE_VOTER)));
+	assert_true(grants(RAFT_GUARD_ALL, member(3, RAFT_NODE_VOTER)));
 }
 
 static uint64_t term_of_an_entry_replaced_in_flight(uint32_t guard, uint64_t *in_the_end)
@@ -781,7 +784,7 @@ int main(void)
 			test_g10_a_membership_that_was_cut_off_is_forgotten_after_a_restart_too),
 		cmocka_unit_test(test_g11_a_lone_voter_leads_in_a_term_of_its_own),
 		cmocka_unit_test(test_g12_a_membership_leaves_the_leader_when_it_is_stored),
-		cmocka_unit_test(test_g13_a_standby_grants_its_vote),
+		cmocka_unit_test(test_g13_who_does_not_vote_grants_votes),
 		cmocka_unit_test(test_g14_nothing_is_cut_off_while_it_is_written),
 		cmocka_unit_test(test_a_second_leader_of_our_term_is_refused),
 		cmocka_unit_test(test_a_large_backlog_travels_in_parts),
