@@ -725,8 +725,8 @@ static bool rejoin_here(struct conn *c)
 	if (tree_session_get(s->tree, c->session_id, &session) &&
 	    password_eq(session.password, c->password))
 		opened(c, session.gen, last_zxid(c));
-	else
-		turn_away(c);
+	else /* it may be newer than the state here: nobody says that it is gone */
+		conn_close(c, false, "the session is not known in read-only mode");
 	return true;
 }
 

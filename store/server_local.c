@@ -138,8 +138,8 @@ int32_t local_upgrade(struct conn *c, int32_t type, struct pk_bytes body)
 	PK_ASSERT(l != NULL && c->gen == TXN_GEN_LOCAL);
 	if (!makes_ephemeral(type, body))
 		return 0;
-	if (!s->cfg.local_sessions_upgrade)
-		return ZK_EEPHEMERALONLOCALSESSION;
+	if (!s->cfg.local_sessions_upgrade) /* a multi says which of its operations */
+		return type == ZK_OP_MULTI ? 0 : ZK_EEPHEMERALONLOCALSESSION;
 	pk_put_le32(create, (uint32_t)l->timeout_ms);
 	memcpy(create + 4, l->password, sizeof(l->password));
 	server_submit(s,
