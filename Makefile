@@ -87,6 +87,7 @@ $(O)/tests/lib/%.o: tests/lib/%.c $(O)/inc/store/.made
 	@mkdir -p $(@D) && echo "  CC   $<" && $(CC) $(CPPFLAGS) $(CFLAGS) $(store_CFLAGS) -I$(O)/inc/store -I. -MMD -MP -c -o $@ $<
 
 -include tests/extra.mk
+include packaging/install.mk
 -include tests/sim/sim.mk
 
 # ---- fuzzers: tests/fuzz/fuzz_X.c, one program each, by clang's libFuzzer ------------------------
