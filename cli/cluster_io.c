@@ -27,6 +27,8 @@
 #define PROGRAM        "paddock-store"
 #define LOG_BYTES_MAX  (64u << 20)
 
+extern char **environ;
+
 /* ---- folders ---- */
 
 int cluster_dir(const char *dir, char **out, struct pk_err *err)
@@ -418,6 +420,22 @@ static void on_exit_child(void *owner, int64_t exit_status, int term_signal)
 	s->term_signal = term_signal;
 }
 
+/* Our environment but for PADDOCK_DIR: the server takes PADDOCK_... for settings of its own.
+ * Borrows from environ. Returns owned. */
+static const char **server_env(void)
+{
+	size_t count = 0, kept = 0;
+
+	while (environ[count] != NULL)
+		count++;
+	const char **env = pk_alloc((count + 1) * sizeof(*env));
+	for (size_t i = 0; i < count; i++) {
+		if (strncmp(environ[i], "PADDOCK_DIR=", 12) != 0)
+			env[kept++] = environ[i];
+	}
+	return env;
+}
+
 int cluster_start(struct cluster *c, size_t i, const char *store, struct net_loop *l,
 		  struct pk_err *err)
 {
@@ -425,7 +443,9 @@ int cluster_start(struct cluster *c, size_t i, const char *store, struct net_loo
 	char *cfg = server_path(c, i, "zoo.cfg");
 	char *log = server_path(c, i, "log");
 	const char *argv[] = { store, cfg, NULL };
+	const char **env = server_env();
 	struct net_proc_opts opts = { .argv = argv,
+				      .env = env,
 				      .cwd = c->dir,
 				      .stdout_file = log,
 				      .stderr_file = log,
@@ -440,6 +460,7 @@ int cluster_start(struct cluster *c, size_t i, const char *store, struct net_loo
 		rc = err->code;
 	else if (proc_id_of(net_proc_pid(s->child), &s->proc, &gone) != 0)
 		s->proc = (struct proc_id){ 0 }; /* ended already: on_exit says how */
+	free(env);
 	free(cfg);
 	free(log);
 	return rc;

@@ -387,8 +387,8 @@ static void status_table(const struct cli *cli, const struct health *h, const st
 
 	printf("%s%-6s%s %s\n\n", cli_colour(cli, colours[h->verdict]), verdict_names[h->verdict],
 	       plain, h->why);
-	printf("%s%-3s %-21s %-11s %-14s %8s %8s %6s %8s %7s %8s%s\n", cli_colour(cli, CLI_DIM),
-	       c != NULL ? "id" : "#", "server", "is", "zxid", "lag", "sessions", "conns", "znodes",
+	printf("%s%-3s %-21s %-11s %-14s %8s %8s %8s %7s %8s%s\n", cli_colour(cli, CLI_DIM),
+	       c != NULL ? "id" : "#", "server", "is", "zxid", "lag", "sessions", "znodes",
 	       "watches", "pid", plain);
 	for (size_t i = 0; i < h->count; i++) {
 		const struct server_health *s = &h->servers[i];
@@ -411,7 +411,6 @@ static void status_table(const struct cli *cli, const struct health *h, const st
 		       plain, s->serving ? zxid : "-");
 		cell(s->lag, 8);
 		cell(s->sessions, 8);
-		cell(s->connections, 6);
 		cell(s->znodes, 8);
 		cell(s->watches, 7);
 		cell(pid, 8);
