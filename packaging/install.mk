@@ -35,6 +35,7 @@ FORCE:
 define installed
 755 $(O)/paddock $(BINDIR)/paddock
 755 $(O)/paddock-store $(BINDIR)/paddock-store
+755 $(O)/paddock-bench $(BINDIR)/paddock-bench
 644 $(O)/man/paddock.1 $(MANDIR)/man1/paddock.1
 644 $(O)/man/paddock-zk.1 $(MANDIR)/man1/paddock-zk.1
 644 $(O)/man/paddock-store.8 $(MANDIR)/man8/paddock-store.8
