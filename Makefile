@@ -134,6 +134,8 @@ help:
 	 'make fuzz          every decoder, FUZZ_SECONDS=n each' \
 	 'make docs          the manual pages that come from tables' \
 	 'make fmt tidy      layout, and the rules a machine can check' \
-	 'make install       DESTDIR= PREFIX=/usr'
+	 'make cli-check     paddock from the outside: a cluster, every command, the leader killed' \
+	 'make man           manual pages into $(O)/man' \
+	 'make install       DESTDIR= PREFIX=/usr; make uninstall'
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)

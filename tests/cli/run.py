@@ -293,6 +293,36 @@ def test_demo():
     check("demo cleans up", where and not os.path.exists(where.group(1)), r.stdout)
 
 
+def test_install():
+    root = f"{here}/root"
+    r = subprocess.run(["make", "-s", "install", f"O={O}", f"DESTDIR={root}", "PREFIX=/usr"], capture_output=True)
+    check("make install", r.returncode == 0, r.stderr.decode())
+    for path in ("usr/bin/paddock", "usr/bin/paddock-store", "usr/lib/sysusers.d/paddock.conf",
+                 "usr/share/bash-completion/completions/paddock", "usr/share/man/man5/paddock-store.cfg.5",
+                 "usr/share/man/man8/paddock-store.8", "etc/paddock/store.cfg",
+                 "usr/share/doc/paddock/examples/standalone.cfg"):
+        check(f"installed {path}", os.path.getsize(f"{root}/{path}") > 0 if os.path.exists(f"{root}/{path}") else False)
+    unit = open(f"{root}/usr/lib/systemd/system/paddock-store@.service", encoding="utf-8").read()
+    check("the unit runs what was installed", "ExecStart=/usr/bin/paddock-store /etc/paddock/%i.cfg\n" in unit, unit)
+    page = open(f"{root}/usr/share/man/man1/paddock-zk.1", encoding="utf-8").read()
+    names = re.findall(r"^  ([a-z]+) ", run("zk", "--help").stdout.decode(), re.M)
+    check("the manual has every zk command", len(names) > 10 and all(f".SS paddock zk {n} " in page for n in names), names)
+    for page in ("man1/paddock.1", "man1/paddock-zk.1", "man8/paddock-store.8"):
+        text = subprocess.run(["groff", "-man", "-Tutf8", "-ww", f"{root}/usr/share/man/{page}"], capture_output=True) \
+            if shutil.which("groff") else None
+        check(f"{page} is clean roff", text is None or (text.returncode == 0 and not text.stderr),
+              text and text.stderr.decode())
+    with open(f"{root}/etc/paddock/store.cfg", "a", encoding="utf-8") as f:
+        f.write("# mine\n")
+    subprocess.run(["make", "-s", "install", f"O={O}", f"DESTDIR={root}", "PREFIX=/usr"], capture_output=True)
+    check("configuration that is there stays", "# mine" in open(f"{root}/etc/paddock/store.cfg", encoding="utf-8").read())
+    r = subprocess.run([f"{root}/usr/bin/paddock-store", "--check", f"{root}/etc/paddock/store.cfg"], capture_output=True)
+    check("and is in order", r.returncode == 0, r.stderr.decode())
+    subprocess.run(["make", "-s", "uninstall", f"O={O}", f"DESTDIR={root}", "PREFIX=/usr"], capture_output=True)
+    left = [f for _, _, files in os.walk(root) for f in files]
+    check("make uninstall leaves the configuration alone", left == ["store.cfg"], left)
+
+
 def clean_up():
     try:
         with open(f"{DIR}/cluster.json", encoding="utf-8") as f:
@@ -308,6 +338,7 @@ start = time.monotonic()
 try:
     test_usage()
     test_completion()
+    test_install()
     test_up()
     test_nodes()
     test_acl()
