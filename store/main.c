@@ -1,5 +1,6 @@
 /*
  * paddock-store CONFIG - one server of the store, in the foreground, until SIGTERM.
+ * paddock-store recover CONFIG --yes - go on from one server when the majority is lost.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/node_io.h"
+#include "store/recover_io.h"
 
 #define WATCHDOG_SHARE 3 /* pings within one watchdog interval */
 
@@ -19,6 +21,7 @@ struct options {
 	struct pk_strs set;
 	bool check;
 	bool list_keys;
+	bool yes;
 };
 
 static const struct pk_opt option_rows[] = {
@@ -42,20 +45,28 @@ static const struct pk_opt option_rows[] = {
 	  .group = "Options",
 	  .help = "Print every key that --set and the file know, one a line.",
 	  .offset = offsetof(struct options, list_keys) },
+	{ .name = "yes",
+	  .type = PK_OPT_BOOL,
+	  .dflt = "false",
+	  .group = "Options",
+	  .help = "recover: do it. Without it, it only says what this server has.",
+	  .offset = offsetof(struct options, yes) },
 };
 
 static const struct pk_cmd command = {
 	.name = "paddock-store",
-	.args = "CONFIG",
+	.args = "[recover] CONFIG",
 	.about = "Runs one server of the replicated znode store, which any ZooKeeper client can "
 		 "use. CONFIG is a "
 		 "zoo.cfg; dataDir/myid says which of its server.N lines this is. Stops on "
 		 "SIGTERM; SIGHUP reads "
-		 "certificates and log level again.",
+		 "certificates and log level again. With the word recover, on a stopped server: "
+		 "when the majority is "
+		 "lost for good, makes this server the only voter.",
 	.opts = option_rows,
 	.opts_count = PK_COUNT(option_rows),
 	.args_least = 0,
-	.args_most = 1,
+	.args_most = 2,
 };
 
 struct run {
@@ -140,7 +151,7 @@ static int run(const struct store_config *cfg, const char *path, const struct op
 	return status;
 }
 
-static int start(const struct options *opts, const char *path)
+static int start(const struct options *opts, const char *path, bool recovering)
 {
 	struct store_config cfg;
 	struct pk_buf notes = PK_BUF_INIT;
@@ -153,12 +164,16 @@ static int start(const struct options *opts, const char *path)
 		return NODE_EXIT_USAGE;
 	}
 	pk_log_setup((enum pk_log_level)cfg.log_level, (enum pk_log_format)cfg.log_format);
-	for (char *line = notes.len > 0 ? strtok((char *)(uintptr_t)pk_buf_str(&notes), "\n")
-					: NULL;
+	/* recover speaks for itself. */
+	for (char *line = notes.len > 0 && !recovering
+				  ? strtok((char *)(uintptr_t)pk_buf_str(&notes), "\n")
+				  : NULL;
 	     line != NULL; line = strtok(NULL, "\n"))
 		LOG_WARN("config.note", "text=\"%s\"", line);
 	if (opts->check)
 		printf("%s: the configuration is in order\n", path);
+	else if (recovering)
+		status = recover_run(&cfg, path, opts->yes);
 	else
 		status = run(&cfg, path, opts);
 	pk_buf_release(&notes);
@@ -187,12 +202,18 @@ int main(int argc, char **argv)
 	} else if (opts.list_keys) {
 		store_config_words(&text);
 		fputs(pk_buf_str(&text), stdout);
+	} else if (args.count == 2 && strcmp(args.items[0], "recover") == 0 && !opts.check) {
+		status = start(&opts, args.items[1], true);
+	} else if (opts.yes) {
+		fprintf(stderr, "paddock-store: --yes goes with recover: paddock-store recover "
+				"CONFIG --yes\n");
+		status = NODE_EXIT_USAGE;
 	} else if (args.count != 1) {
 		fprintf(stderr, "paddock-store: name the configuration file: paddock-store CONFIG "
 				"(see --help)\n");
 		status = NODE_EXIT_USAGE;
 	} else {
-		status = start(&opts, args.items[0]);
+		status = start(&opts, args.items[0], false);
 	}
 	pk_buf_release(&text);
 	pk_strs_release(&args);

@@ -478,7 +478,7 @@ static int start_dirs(struct node *n, char **log_dir, struct pk_err *err)
 	return rc;
 }
 
-static uint64_t cluster_id_of(const struct store_config *cfg)
+uint64_t node_cluster_id(const struct store_config *cfg)
 {
 	uint8_t hash[NET_DIGEST_BYTES_MAX];
 	int len = net_digest("SHA256", pk_bytes_str(cfg->cluster_name), hash, NULL);
@@ -502,7 +502,7 @@ static int start_server(struct node *n, struct pk_err *err)
 	int32_t tick = (int32_t)cfg->tick_ms;
 	struct server_config sc = {
 		.id = my_id(cfg),
-		.cluster_id = cluster_id_of(cfg),
+		.cluster_id = node_cluster_id(cfg),
 		.tick_ms = tick,
 		.session_min_ms = cfg->session_timeout_min_ms >= 0
 					  ? (int32_t)cfg->session_timeout_min_ms
@@ -613,7 +613,7 @@ static int start_peers(struct node *n, struct pk_err *err)
 		if (n->peer_tls_client == NULL)
 			return pk_err_wrap(err, "certificates for the other servers");
 	}
-	struct peers_config pc = { .cluster_id = cluster_id_of(cfg),
+	struct peers_config pc = { .cluster_id = node_cluster_id(cfg),
 				   .server_id = my_id(cfg),
 				   .tls_server = n->peer_tls_server,
 				   .tls_client = n->peer_tls_client,
@@ -679,7 +679,7 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 	const struct store_config *cfg = n->cfg;
 	const struct tree_meta *state = tree_meta(server_tree(n->server));
 	struct rlog_config lc = { .segment_bytes = (uint64_t)cfg->segment_bytes,
-				  .cluster_id = cluster_id_of(cfg),
+				  .cluster_id = node_cluster_id(cfg),
 				  .server_id = my_id(cfg) };
 
 	int64_t begun_us = net_now_fresh_us();
@@ -904,7 +904,7 @@ static int start_commands(struct node *n, struct pk_err *err)
 				      .peers = n->peers,
 				      .log = n->log,
 				      .disk = n->disk,
-				      .cluster_id = cluster_id_of(n->cfg),
+				      .cluster_id = node_cluster_id(n->cfg),
 				      .id = my_id(n->cfg) };
 
 	return commands_start(&n->commands, &cc, err);

@@ -35,4 +35,7 @@ void node_reload(struct node *n);
 /* After stopped, or after a node_start that failed nothing is left: once the loop has ended. */
 void node_free(struct node *n);
 
+/* What every file and every greeting of this cluster carries: from paddock.clusterName. */
+uint64_t node_cluster_id(const struct store_config *cfg);
+
 #endif

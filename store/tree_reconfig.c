@@ -184,8 +184,19 @@ int32_t apply_config(struct tree *t, struct write *w)
 		server_set_release(&set);
 		tree_del(t, pending_key());
 	} else {
-		pk_buf_add_bytes(&text, in.in);
-		first = true;
+		struct server_set set = SERVER_SET_INIT;
+
+		/* The list that a cluster begins with, or begins again with: recover. */
+		tree_config_text(t, &text);
+		first = text.len == 0;
+		pk_buf_clear(&text);
+		if (!first && server_set_parse(&set, in.in, NULL) == 0) {
+			set.version = t->now.meta.zxid;
+			server_set_format(&set, &text);
+		} else {
+			pk_buf_add_bytes(&text, in.in);
+		}
+		server_set_release(&set);
 	}
 	if (err == 0) {
 		bool found = node_find(t, path, &n);

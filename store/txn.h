@@ -50,7 +50,8 @@ enum txn_type {
 	TXN_DIGEST = 1004, /* body: applied index le64, tree digest le64: replicas compare */
 	TXN_CONFIG = 1005, /* the leader is done with a reconfig: session and xid are its request's;
 			      body: le32 error; with no request under way the text of
-			      /zookeeper/config that the cluster begins with */
+			      /zookeeper/config that the cluster begins with, at first or after
+			      recover */
 	TXN_EXPIRE = 1006, /* the leader ends a session that was silent, if its generation is still
 			      this */
 	TXN_REFUSED = 1007, /* in place of an operation that the leader would not have: body le32

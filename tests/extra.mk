@@ -58,3 +58,8 @@ cli-check: $(PROGRAMS)
 .PHONY: examples-check
 examples-check: $(PROGRAMS)
 	@$(PROVE) tests/examples/run.py
+
+# A lost majority, and what paddock-store recover makes of it. ONLY=lost,tail
+.PHONY: recover-check
+recover-check: $(PROGRAMS)
+	@$(PROVE) tests/recover/run.py
