@@ -618,6 +618,8 @@ static int start_peers(struct node *n, struct pk_err *err)
 				   .server_id = my_id(cfg),
 				   .tls_server = n->peer_tls_server,
 				   .tls_client = n->peer_tls_client,
+				   .check_names = cfg->peer_security == STORE_PEERS_CERT &&
+						  cfg->peer_ssl_host_check,
 				   .connect_timeout_ms = cfg->peer_connect_timeout_ms };
 	n->peers = peers_new(n->loop, &pc, &po);
 	if (!cfg->distributed)
