@@ -166,6 +166,26 @@ static bool cuts(const struct raft *r, const struct raft_append_entries *a)
 	return false;
 }
 
+/*
+ * A peer refuses and says that its log ends below what it once acknowledged to us: it lost its
+ * disk. libraft never lowers match_index: it would wait in vain for an acknowledgement that is
+ * higher, the whole install timeout long after each manifest. A late refusal of an older log costs
+ * some messages.
+ */
+static void forgotten(struct raft *r, const struct raft_message *m)
+{
+	const struct raft_append_entries_result *result = &m->append_entries_result;
+
+	if (r->state != RAFT_LEADER || result->rejected == 0 || result->term != r->current_term)
+		return;
+	for (unsigned i = 0; i < r->configuration.n; i++) {
+		struct raft_progress *p = &r->leader_state.progress[i];
+		if (r->configuration.servers[i].id == m->server_id &&
+		    result->last_log_index < p->match_index)
+			p->match_index = 0;
+	}
+}
+
 enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 					const struct raft_message *m, bool writing)
 {
@@ -206,6 +226,8 @@ enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 		    result->rejected == 0 && result->term == r->current_term &&
 		    !raft_guard_may_commit(g, r))
 			return RAFT_GUARD_LATER;
+		if (g->on & RAFT_GUARD_FORGOT)
+			forgotten(r, m);
 		return RAFT_GUARD_PASS;
 	case RAFT_IO_REQUEST_VOTE:
 		if ((g->on & RAFT_GUARD_VOTE) &&

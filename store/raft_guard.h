@@ -29,6 +29,7 @@ enum raft_guard_clause {
 	RAFT_GUARD_CHANGE = 1u << 12,   /* G12: memberships are sent when durable; two voters
 					   become one from the other's side only */
 	RAFT_GUARD_GRANT = 1u << 13,    /* G13: who does not vote (yet) still grants votes */
+	RAFT_GUARD_FORGOT = 1u << 15,   /* G15: who lost its disk has what it says, no more */
 	RAFT_GUARD_CUT = 1u << 14,      /* G14: nothing is cut off while it is being written */
 };
 

@@ -891,7 +891,7 @@ static void report_touched(struct server *s)
 	if (s->clock != NULL) {
 		for (size_t i = 0; i < s->touched_count; i++)
 			session_clock_touch(s->clock, s->touched[i], s->now_ms);
-	} else if (s->leader_id != 0) {
+	} else if (s->leader_id != 0 && !s->leading) {
 		for (size_t at = 0; at < s->touched_count; at += TOUCH_BATCH) {
 			size_t n = s->touched_count - at < TOUCH_BATCH ? s->touched_count - at
 								       : TOUCH_BATCH;

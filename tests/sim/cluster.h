@@ -17,8 +17,9 @@
 #include "store/server.h"
 #include "tests/sim/cluster_model.h"
 
-#define SIM_SERVERS_MAX 5
-#define SIM_MS          1000 /* the clock counts microseconds */
+#define SIM_SERVERS_MAX   5
+#define SIM_MS            1000       /* the clock counts microseconds */
+#define SIM_OUT_BYTES_MAX (1u << 20) /* as server_config's out_bytes_max */
 
 struct sim;
 struct sim_conn;
@@ -84,6 +85,7 @@ void sim_break(struct sim *s, int from, int to);         /* the connection that 
 void sim_heal(struct sim *s);
 /* All running servers have applied the same, the last of some leader's log. */
 bool sim_settled(struct sim *s);
+void sim_describe(struct sim *s); /* says who stands where */
 
 /* ---- a client's connection ---- */
 struct sim_conn_owner {

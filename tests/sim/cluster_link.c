@@ -382,7 +382,7 @@ static void client_hears(struct sim *s, struct event *e)
 static void out_took(struct sim_conn *c, const struct frame *f)
 {
 	c->out_bytes -= f->len;
-	if (c->was_high && c->out_bytes * c->scale <= CONN_OUT_BYTES_MAX / 2) {
+	if (c->was_high && c->out_bytes * c->scale <= SIM_OUT_BYTES_MAX / 2) {
 		c->was_high = false;
 		conn_event(c, 10, drained, c->to, 0);
 	}
@@ -503,7 +503,7 @@ size_t conn_out(void *io, struct pk_bytes bytes)
 	STAILQ_INSERT_TAIL(&c->out, f, link);
 	poke_out(c);
 	size_t waiting = c->out_bytes * c->scale;
-	c->was_high |= waiting > CONN_OUT_BYTES_MAX;
+	c->was_high |= waiting > SIM_OUT_BYTES_MAX;
 	return waiting;
 }
 

@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "base/crc.h"
+#include "store/raft_msg.h"
 #include "tests/sim/cluster_int.h"
 
 #define HEARTBEAT_MS 50
@@ -218,14 +219,13 @@ static void owner_auth(void *owner, void *io, struct pk_bytes scheme, struct pk_
 }
 
 static int32_t owner_sasl(void *owner, void *io, struct pk_bytes token, struct pk_buf *out,
-			  bool *out_null, char *id, size_t id_bytes)
+			  bool *out_null, struct server_auth_result *result)
 {
 	(void)owner;
 	(void)io;
 	(void)token;
 	(void)out;
-	(void)id;
-	(void)id_bytes;
+	(void)result;
 	*out_null = true;
 	return 0;
 }
@@ -360,10 +360,44 @@ static void on_role(void *owner, enum raft_node_role role, uint64_t term, uint64
 	n->ro.role(n->ro.owner, role, term, leader_id);
 }
 
+/* Every message of the library, for a look at one seed: SIM_TRACE=1 and -v. */
+static void trace_message(struct sim_server *n, uint64_t to, struct pk_bytes data)
+{
+	struct raft_message m;
+	struct raft_msg_head head;
+	struct pk_err err = PK_ERR_INIT;
+
+	if (!n->sim->o.verbose || getenv("SIM_TRACE") == NULL ||
+	    raft_msg_decode(&m, &head, data, &err) != 0)
+		return;
+	switch (m.type) {
+	case RAFT_IO_APPEND_ENTRIES:
+		sim_say(n->sim, "raft %d>%" PRIu64 " append prev %llu/%llu n %u commit %llu",
+			n->index, to - 1, m.append_entries.prev_log_index,
+			m.append_entries.prev_log_term, m.append_entries.n_entries,
+			m.append_entries.leader_commit);
+		break;
+	case RAFT_IO_APPEND_ENTRIES_RESULT:
+		sim_say(n->sim, "raft %d>%" PRIu64 " result rejected %llu last %llu", n->index,
+			to - 1, m.append_entries_result.rejected,
+			m.append_entries_result.last_log_index);
+		break;
+	case RAFT_IO_INSTALL_SNAPSHOT:
+		sim_say(n->sim, "raft %d>%" PRIu64 " install %llu", n->index, to - 1,
+			m.install_snapshot.last_index);
+		break;
+	default:
+		sim_say(n->sim, "raft %d>%" PRIu64 " type %d", n->index, to - 1, m.type);
+		break;
+	}
+	raft_msg_release(&m);
+}
+
 static bool on_send(void *owner, uint64_t peer_id, const char *address, struct pk_bytes data)
 {
 	struct sim_server *n = owner;
 
+	trace_message(n, peer_id, data);
 	return n->ro.send(n->ro.owner, peer_id, address, data);
 }
 
@@ -576,6 +610,8 @@ void sim_start(struct sim *s, int i)
 				     .jute_bytes_max = 0xfffff,
 				     .response_bytes_max = 32u << 20,
 				     .watches_max = 1 << 20,
+				     .out_bytes_max = SIM_OUT_BYTES_MAX,
+				     .connect_wait_ms = 10000,
 				     .path_depth_max = 100,
 				     .auth_required = s->o.auth_required };
 	struct server_owner so = { .owner = n,
@@ -798,4 +834,30 @@ bool sim_settled(struct sim *s)
 			return false;
 	}
 	return true;
+}
+
+void sim_describe(struct sim *s)
+{
+	sim_say(s, "model at index %" PRIu64 " zxid %#" PRIx64, model_index(s->model),
+		model_zxid(s->model));
+	for (size_t i = 0; i < s->o.servers; i++) {
+		const struct sim_server *n = &s->servers[i];
+		if (!n->up || n->raft == NULL) {
+			sim_say(s, "server %zu %s", i, n->up ? "asks" : "down");
+			continue;
+		}
+		const struct tree_meta *m = server_tree(n->server) != NULL
+						    ? tree_meta(server_tree(n->server))
+						    : NULL;
+		sim_say(s,
+			"server %zu role %d term %" PRIu64 " leader %" PRId64 " last %" PRIu64
+			" commit %" PRIu64 " applied %" PRIu64 "%s%s",
+			i, raft_node_role(n->raft), raft_node_term(n->raft),
+			(int64_t)raft_node_leader(n->raft) - 1, raft_node_last_index(n->raft),
+			raft_node_commit_index(n->raft), m != NULL ? m->index : 0,
+			n->joining ? " mute" : "", n->importing ? " importing" : "");
+		for (size_t j = 0; j < s->o.servers; j++)
+			if (j != i && (n->dial[j].wire == NULL || !n->dial[j].wire->up))
+				sim_say(s, "  no link to %zu", j);
+	}
 }

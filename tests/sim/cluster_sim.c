@@ -437,6 +437,8 @@ static const char *run_one(uint64_t seed, bool calm, bool verbose, struct totals
 	if (why == NULL)
 		why = sim_violation(r->sim);
 	if (why != NULL)
+		sim_describe(r->sim);
+	if (why != NULL)
 		snprintf(text, sizeof(text), "%s", why);
 	t->s = *sim_stats(r->sim);
 	t->simulated_us = sim_now_us(r->sim);
