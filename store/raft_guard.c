@@ -166,24 +166,87 @@ static bool cuts(const struct raft *r, const struct raft_append_entries *a)
 	return false;
 }
 
+enum { PROGRESS_PROBE, PROGRESS_PIPELINE, PROGRESS_SNAPSHOT }; /* libraft's progress.h */
+
 /*
+ * Two ways in which libraft waits in vain, for the whole install timeout, while it sends nothing:
  * A peer refuses and says that its log ends below what it once acknowledged to us: it lost its
- * disk. libraft never lowers match_index: it would wait in vain for an acknowledgement that is
- * higher, the whole install timeout long after each manifest. A late refusal of an older log costs
- * some messages.
+ * disk, and match_index never falls. One such refusal may be a late one: it counts when it is said
+ * DOUBTS times with no acknowledgement in between. A
+ * manifest was sent to a peer that acknowledged as much already: its answer changes nothing, and
+ * only a change ends the waiting.
  */
-static void forgotten(struct raft *r, const struct raft_message *m)
+#define DOUBTS 3
+
+static struct raft_guard_doubt *doubt_of(struct raft_guard *g, uint64_t id)
+{
+	size_t i = 0;
+
+	while (i < RAFT_GUARD_PEERS_MAX - 1 && g->doubts[i].id != id && g->doubts[i].id != 0)
+		i++; /* more peers than that share the last place: a slower cure, no harm */
+	if (g->doubts[i].id != id)
+		g->doubts[i] = (struct raft_guard_doubt){ .id = id };
+	return &g->doubts[i];
+}
+
+static void progress_mend(struct raft_guard *g, struct raft *r, const struct raft_message *m)
 {
 	const struct raft_append_entries_result *result = &m->append_entries_result;
+	unsigned i = 0;
 
-	if (r->state != RAFT_LEADER || result->rejected == 0 || result->term != r->current_term)
+	while (i < r->configuration.n && r->configuration.servers[i].id != m->server_id)
+		i++;
+	if (r->state != RAFT_LEADER || result->term != r->current_term || i == r->configuration.n)
 		return;
-	for (unsigned i = 0; i < r->configuration.n; i++) {
-		struct raft_progress *p = &r->leader_state.progress[i];
-		if (r->configuration.servers[i].id == m->server_id &&
-		    result->last_log_index < p->match_index)
-			p->match_index = 0;
+	struct raft_progress *p = &r->leader_state.progress[i];
+	struct raft_guard_doubt *doubt = doubt_of(g, m->server_id);
+	if (result->rejected == 0)
+		doubt->count = 0;
+	if (result->rejected != 0 && result->last_log_index < p->match_index) {
+		if (++doubt->count < DOUBTS)
+			return;
+		doubt->count = 0;
+		p->match_index = 0;
+		if (p->state == PROGRESS_PIPELINE) {
+			p->state = PROGRESS_PROBE;
+			p->next_index = result->last_log_index + 1;
+		}
+	} else if (p->state == PROGRESS_SNAPSHOT && p->match_index >= p->snapshot_index) {
+		p->state = PROGRESS_PROBE;
+		p->next_index = p->match_index + 1;
+		p->snapshot_index = 0;
 	}
+}
+
+/*
+ * libraft takes an entry that it no longer holds for a new one, and appends it at the end of its
+ * log, at another index. What the manifest covers is committed: any leader has the same.
+ */
+void raft_guard_trim(struct raft_guard *g, struct raft *r, struct raft_message *m)
+{
+	struct raft_append_entries *a = &m->append_entries;
+	uint64_t covered = r->log.snapshot.last_index;
+
+	if (!(g->on & RAFT_GUARD_BELOW) || m->type != RAFT_IO_APPEND_ENTRIES ||
+	    a->prev_log_index >= covered || a->n_entries == 0 ||
+	    raft_guard_term_of(r, a->prev_log_index + 1) != 0)
+		return;
+	unsigned n = covered - a->prev_log_index < a->n_entries
+			     ? (unsigned)(covered - a->prev_log_index)
+			     : a->n_entries;
+	if (n == a->n_entries) {
+		a->prev_log_index += n;
+		a->prev_log_term = a->entries[n - 1].term;
+		raft_free(a->entries[0].batch);
+		raft_free(a->entries);
+		a->entries = NULL;
+		a->n_entries = 0;
+		return;
+	}
+	a->prev_log_index = covered;
+	a->prev_log_term = r->log.snapshot.last_term;
+	a->n_entries -= n;
+	memmove(a->entries, a->entries + n, a->n_entries * sizeof(*a->entries));
 }
 
 enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
@@ -226,8 +289,8 @@ enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 		    result->rejected == 0 && result->term == r->current_term &&
 		    !raft_guard_may_commit(g, r))
 			return RAFT_GUARD_LATER;
-		if (g->on & RAFT_GUARD_FORGOT)
-			forgotten(r, m);
+		if (g->on & RAFT_GUARD_WAIT)
+			progress_mend(g, r, m);
 		return RAFT_GUARD_PASS;
 	case RAFT_IO_REQUEST_VOTE:
 		if ((g->on & RAFT_GUARD_VOTE) &&

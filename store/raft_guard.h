@@ -29,8 +29,11 @@ enum raft_guard_clause {
 	RAFT_GUARD_CHANGE = 1u << 12,   /* G12: memberships are sent when durable; two voters
 					   become one from the other's side only */
 	RAFT_GUARD_GRANT = 1u << 13,    /* G13: who does not vote (yet) still grants votes */
-	RAFT_GUARD_FORGOT = 1u << 15,   /* G15: who lost its disk has what it says, no more */
 	RAFT_GUARD_CUT = 1u << 14,      /* G14: nothing is cut off while it is being written */
+	RAFT_GUARD_WAIT = 1u << 15,     /* G15: no waiting for an acknowledgement that came, or
+					   that a lost disk cannot give */
+	RAFT_GUARD_BELOW = 1u << 16, /* G16: what lies below our manifest is not appended again */
+	RAFT_GUARD_PLACE = 1u << 17, /* G17: a send that fails does not lose the peer's place */
 };
 
 /* A membership that the log or the manifest holds. */
@@ -39,8 +42,17 @@ struct raft_guard_conf {
 	struct pk_buf bytes;
 };
 
+#define RAFT_GUARD_PEERS_MAX 64
+
+/* Refusals in a row that say a peer's log ends below what it acknowledged. */
+struct raft_guard_doubt {
+	uint64_t id;
+	unsigned count;
+};
+
 struct raft_guard {
 	uint32_t on;
+	struct raft_guard_doubt doubts[RAFT_GUARD_PEERS_MAX]; /* G15 */
 	/* G1 */
 	uint64_t own_term, own_first; /* the first entry of our own term as leader, 0: none yet */
 	/* G2: what of the log is known to equal the leader's, in which term */
@@ -62,6 +74,8 @@ struct raft_guard {
 void raft_guard_release(struct raft_guard *g);
 
 enum raft_guard_verdict { RAFT_GUARD_PASS, RAFT_GUARD_DROP, RAFT_GUARD_LATER };
+/* Before anything else looks at a message: its entries that our manifest covers are taken off. */
+void raft_guard_trim(struct raft_guard *g, struct raft *r, struct raft_message *m);
 /* Before the library sees a message. LATER: a result to be shown again once own_first is stored.
  * `writing` as for raft_guard_tick. */
 enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,

@@ -14,6 +14,7 @@ struct rio_sent {
 	int status;
 	/* AppendEntries of which only the first part was sent: where the peer really is. */
 	uint64_t peer_id, term, next_all, next_sent;
+	uint64_t first; /* AppendEntries that was not sent: what it began with */
 };
 
 struct rio_write {
@@ -237,8 +238,11 @@ static int io_send(struct raft_io *raft_io, struct raft_io_send *req,
 		}
 		bool sent = io->send(io->owner, m.server_id, m.server_address,
 				     pk_buf_bytes(&io->scratch));
-		if (!sent && (io->guard.on & RAFT_GUARD_BUDGET))
+		if (!sent && (io->guard.on & RAFT_GUARD_BUDGET)) {
 			s->status = RAFT_NOCONNECTION;
+			if (m.type == RAFT_IO_APPEND_ENTRIES)
+				s->first = m.append_entries.prev_log_index + 1;
+		}
 	}
 	TAILQ_INSERT_TAIL(&io->sent, s, link);
 	return 0;
@@ -260,6 +264,17 @@ static void sent_complete(struct rio *io, struct rio_sent *s)
 	}
 	if (s->cb != NULL)
 		s->cb(s->req, s->status);
+	/* libraft has gone back to behind match_index. Of a peer that it has not heard in this term
+	 * that is 0: it would begin with the first entry of all, or with a manifest. */
+	for (unsigned i = 0;
+	     s->first != 0 && (io->guard.on & RAFT_GUARD_PLACE) && r->state == RAFT_LEADER &&
+	     r->current_term == s->term && i < r->configuration.n;
+	     i++) {
+		struct raft_progress *p = &r->leader_state.progress[i];
+		if (r->configuration.servers[i].id == s->peer_id && p->match_index == 0 &&
+		    p->next_index < s->first)
+			p->next_index = s->first;
+	}
 	free(s);
 }
 
@@ -566,12 +581,13 @@ static bool heartbeat_again(struct rio *io)
 void rio_recv(struct rio *io, struct raft_message *m)
 {
 	struct raft_message heartbeat;
-	bool beat = is_heartbeat(m);
 
 	if (io->failed) {
 		raft_msg_release(m);
 		return;
 	}
+	raft_guard_trim(&io->guard, io->raft, m);
+	bool beat = is_heartbeat(m);
 	if (beat)
 		heartbeat = *m;
 	rio_enter(io);
