@@ -328,7 +328,11 @@ static int raft_run(struct raft_node *n, struct pk_err *err)
 	r->voted_for = voted_for;
 	raft_set_heartbeat_timeout(r, n->cfg.heartbeat_ms);
 	raft_set_election_timeout(r, n->cfg.election_ms);
-	raft_set_install_snapshot_timeout(r, n->cfg.install_timeout_ms);
+	/* When a manifest, or its answer, may be lost and is sent again. Who is still fetching what
+	 * the first one speaks of just goes on. */
+	raft_set_install_snapshot_timeout(r, n->cfg.install_timeout_ms < 10 * n->cfg.election_ms
+						     ? n->cfg.install_timeout_ms
+						     : 10 * n->cfg.election_ms);
 	raft_set_snapshot_threshold(r, UINT32_MAX);
 	raft_set_pre_vote(r, true);
 	/* A lone voter would become leader, and apply, before we have returned: hidden from
@@ -1071,6 +1075,23 @@ int raft_node_recv(struct raft_node *n, uint64_t from_id, struct pk_bytes data, 
 struct raft *raft_node_library(struct raft_node *n)
 {
 	return &n->raft;
+}
+
+void raft_node_peer_down(struct raft_node *n, uint64_t id)
+{
+	enum { PROBE = 0, SNAPSHOT = 2 }; /* libraft's PROGRESS__PROBE, PROGRESS__SNAPSHOT */
+	unsigned at;
+
+	PK_ASSERT(n->magic == NODE_MAGIC);
+	if (n->rio.failed || n->raft.state != RAFT_LEADER || server_find(n, id, &at) == NULL)
+		return;
+	struct raft_progress *p = &n->raft.leader_state.progress[at];
+	/* A manifest that was lost is not sent again before the install timeout, and nothing else
+	 * is either: ask the peer where it is. If it has the manifest, it takes no second one. */
+	if (p->state == SNAPSHOT) {
+		p->state = PROBE;
+		p->snapshot_index = 0;
+	}
 }
 
 int raft_node_message_check(struct pk_bytes data)

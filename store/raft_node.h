@@ -117,6 +117,9 @@ void raft_node_tick(struct raft_node *n, int64_t now_ms);
 PK_CHECKED int raft_node_recv(struct raft_node *n, uint64_t from_id, struct pk_bytes data,
 			      int64_t now_ms, struct pk_err *err);
 
+/* The channel to a peer broke: what was sent on it may be lost. */
+void raft_node_peer_down(struct raft_node *n, uint64_t id);
+
 /*
  * Propose one entry (copied). PK_ESTATE when not leader, PK_EAGAIN when RAFT_NODE_INFLIGHT_MAX are
  * outstanding. `done` later, after `apply` of that entry when it was applied.

@@ -869,6 +869,8 @@ void server_peer_down(struct server *s, uint64_t peer_id)
 		return;
 	if (peer_id == s->leader_id && !s->leading)
 		pending_fail_sent(s);
+	if (s->raft != NULL)
+		raft_node_peer_down(s->raft, peer_id);
 	state_peer_down(s, peer_id);
 }
 

@@ -161,7 +161,8 @@ struct server {
 	/* state transfer */
 	struct {
 		enum { IMPORT_NONE, IMPORT_FETCH, IMPORT_SYNC, IMPORT_READY, IMPORT_FAILED } step;
-		uint64_t from, index; /* what the leader asks for, and from whom */
+		uint64_t from, index; /* what is asked for, and of whom */
+		uint64_t wanted;      /* by the leader's newest manifest */
 		uint64_t id, state_index;
 		uint32_t next_chunk;
 		int64_t heard_ms;

@@ -130,10 +130,12 @@ static void import_ask(struct server *s)
 
 void state_install(struct server *s, uint64_t from_id, uint64_t index)
 {
+	s->import.wanted = index;
+	if (s->import.step == IMPORT_SYNC || s->import.step == IMPORT_READY ||
+	    (s->import.step == IMPORT_FETCH && s->import.from == from_id))
+		return; /* what is on its way may be enough: looked at when it is here */
 	s->import.from = from_id;
 	s->import.index = index;
-	if (s->import.step == IMPORT_SYNC || s->import.step == IMPORT_READY)
-		return; /* what is nearly there may be enough: looked at when it is */
 	server_note(s, PK_LOG_INFO, "state.fetch", "from=%" PRIu64 " index=%" PRIu64, from_id,
 		    index);
 	conns_close_all(s, "this server fetches its state anew");
@@ -214,7 +216,7 @@ static void import_swap(struct server *s)
 	if (tree_meta(s->tree)->index >= s->import.state_index) {
 		/* Another leader's log brought us further meanwhile. */
 		s->out.import_drop(s->out.owner);
-		import_end(s, tree_meta(s->tree)->index >= s->import.index ? 0 : PK_ESTATE);
+		import_end(s, tree_meta(s->tree)->index >= s->import.wanted ? 0 : PK_ESTATE);
 		return;
 	}
 	state_release(s);
@@ -233,7 +235,7 @@ static void import_swap(struct server *s)
 	server_note(s, PK_LOG_INFO, "state.fetched",
 		    "index=%" PRIu64 " zxid=%#" PRIx64 " nodes=%" PRIu64, tree_meta(t)->index,
 		    tree_meta(t)->zxid, tree_meta(t)->nodes);
-	import_end(s, tree_meta(t)->index >= s->import.index ? 0 : PK_ESTATE);
+	import_end(s, tree_meta(t)->index >= s->import.wanted ? 0 : PK_ESTATE);
 }
 
 /* ---- messages, time ---- */
