@@ -390,7 +390,7 @@ static void apply_op(struct model *m, const struct txn_op *op)
 		m->zxid = ((m->zxid >> 32) + 1) << 32;
 		return;
 	}
-	if (op->type == TXN_SYNC || op->type == TXN_DIGEST)
+	if (op->type == TXN_SYNC || op->type == TXN_DIGEST || op->type == TXN_REFUSED)
 		return;
 	if (op->type == TXN_ATTACH) {
 		pk_ignore(attach(m, op), "its answer carries no zxid");
@@ -424,6 +424,9 @@ static void apply_op(struct model *m, const struct txn_op *op)
 		break;
 	case ZK_OP_MULTI:
 		done.err = multi(m, op, &done.results);
+		break;
+	case TXN_CONFIG: /* the list of servers that every cluster begins with */
+		event_add(m, ZK_EVENT_DATA_CHANGED, node_name(m, "/zookeeper/config"));
 		break;
 	case ZK_OP_CREATE_SESSION:
 		done.err = create_session(m, op);

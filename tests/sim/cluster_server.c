@@ -534,7 +534,8 @@ static void open_raft(struct sim_server *n)
 
 	for (size_t i = 0; i < s->o.servers; i++) {
 		members[i] = (struct raft_member){ .id = i + 1, .role = RAFT_NODE_VOTER };
-		snprintf(members[i].address, sizeof(members[i].address), "s%zu", i);
+		snprintf(members[i].address, sizeof(members[i].address),
+			 "10.0.0.%zu:2888:3888:participant;2181", i + 1);
 	}
 	struct raft_node_config cfg = { .id = n->id,
 					.address = members[n->index].address,
@@ -856,6 +857,12 @@ void sim_describe(struct sim *s)
 			(int64_t)raft_node_leader(n->raft) - 1, raft_node_last_index(n->raft),
 			raft_node_commit_index(n->raft), m != NULL ? m->index : 0,
 			n->joining ? " mute" : "", n->importing ? " importing" : "");
+		for (size_t j = 0; j < s->o.servers; j++) {
+			uint64_t match;
+			bool recent;
+			if (raft_node_progress(n->raft, j + 1, &match, &recent))
+				sim_say(s, "  knows %zu to be at %" PRIu64, j, match);
+		}
 		for (size_t j = 0; j < s->o.servers; j++)
 			if (j != i && (n->dial[j].wire == NULL || !n->dial[j].wire->up))
 				sim_say(s, "  no link to %zu", j);

@@ -7,11 +7,13 @@
 
 #define WHY_BYTES 300
 
+enum { HALF_DATA = 1, HALF_CHILD = 2 };
+
 struct watched_path {
 	char *path;
 	enum watched kind;
-	int fired_by; /* place in the group of events being looked at; -1: none */
-	bool asked;   /* in the setWatches2 under way */
+	int fired_by;    /* place in the group of events being looked at; -1: none */
+	unsigned halves; /* of one that stays: removeWatches takes them one by one */
 };
 
 struct told {
@@ -75,31 +77,43 @@ void watches_set(struct watches *w, const char *path, enum watched kind)
 {
 	bool data = kind == WATCHED_DATA || kind == WATCHED_EXIST;
 
+	bool stays = kind == WATCHED_PERSISTENT || kind == WATCHED_RECURSIVE;
+
 	for (size_t i = 0; i < w->count; i++) {
 		struct watched_path *p = &w->all[i];
 		bool same = p->kind == kind ||
-			    (data && (p->kind == WATCHED_DATA || p->kind == WATCHED_EXIST));
+			    (data && (p->kind == WATCHED_DATA || p->kind == WATCHED_EXIST)) ||
+			    (stays &&
+			     (p->kind == WATCHED_PERSISTENT || p->kind == WATCHED_RECURSIVE));
 		if (same && strcmp(p->path, path) == 0) {
 			p->kind = kind;
+			p->halves = HALF_DATA | HALF_CHILD;
 			return;
 		}
 	}
 	w->all = pk_realloc(w->all, (w->count + 1) * sizeof(*w->all));
-	w->all[w->count++] = (struct watched_path){ pk_strdup(path), kind, -1, false };
+	w->all[w->count++] = (struct watched_path){ pk_strdup(path), kind, -1,
+						    HALF_DATA | HALF_CHILD };
 }
 
 bool watches_has(struct watches *w, const char *path, int32_t type, bool take)
 {
+	unsigned halves = type == 1 ? HALF_CHILD : type == 2 ? HALF_DATA : HALF_CHILD | HALF_DATA;
 	bool found = false;
 
 	for (size_t i = w->count; i-- > 0;) {
-		enum watched k = w->all[i].kind;
-		bool is = type == 3 || (type == 1 && k == WATCHED_CHILD) ||
-			  (type == 2 && (k == WATCHED_DATA || k == WATCHED_EXIST));
-		if (!is || strcmp(w->all[i].path, path) != 0)
+		struct watched_path *p = &w->all[i];
+		bool stays = p->kind == WATCHED_PERSISTENT || p->kind == WATCHED_RECURSIVE;
+		unsigned has = stays                      ? p->halves
+			       : p->kind == WATCHED_CHILD ? HALF_CHILD
+							  : HALF_DATA;
+		if ((has & halves) == 0 || strcmp(p->path, path) != 0)
 			continue;
 		found = true;
-		if (take)
+		p->halves &= ~halves;
+		if (!take)
+			p->halves |= has & halves;
+		else if (!stays || p->halves == 0)
 			drop_at(w, i);
 	}
 	return found;
@@ -124,6 +138,9 @@ static bool concerns(const struct watched_path *p, const struct model_event *e)
 {
 	bool here = strcmp(p->path, e->path) == 0;
 	size_t len = strlen(p->path);
+	bool half = e->type == ZK_EVENT_DELETED            ? p->halves != 0
+		    : e->type == ZK_EVENT_CHILDREN_CHANGED ? (p->halves & HALF_CHILD) != 0
+							   : (p->halves & HALF_DATA) != 0;
 
 	switch (p->kind) {
 	case WATCHED_DATA:
@@ -133,9 +150,9 @@ static bool concerns(const struct watched_path *p, const struct model_event *e)
 		return here &&
 		       (e->type == ZK_EVENT_CHILDREN_CHANGED || e->type == ZK_EVENT_DELETED);
 	case WATCHED_PERSISTENT:
-		return here;
+		return here && half;
 	case WATCHED_RECURSIVE:
-		return e->type != ZK_EVENT_CHILDREN_CHANGED &&
+		return half && e->type != ZK_EVENT_CHILDREN_CHANGED &&
 		       (here ||
 			(strncmp(p->path, e->path, len) == 0 && (e->path[len] == '/' || len == 1)));
 	}
@@ -325,6 +342,8 @@ bool watches_set_again(struct watches *w, uint64_t zxid, char *why)
 	bool ok = true;
 
 	w->again = false;
+	for (size_t i = 0; i < w->count; i++)
+		w->all[i].halves = HALF_DATA | HALF_CHILD;
 	for (size_t k = 0; k < PK_COUNT(order) && ok; k++) {
 		for (size_t i = 0; i < w->count && ok;) {
 			int32_t type = w->all[i].kind == order[k] ? at_once(w, &w->all[i], zxid)
