@@ -16,6 +16,7 @@ all there was, so events must have come before it.
 """
 import ast
 import os
+import re
 import sys
 import time
 
@@ -25,7 +26,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "clients"))
 import generate  # noqa: E402
 import intended  # noqa: E402
 import wire  # noqa: E402
-from cluster import BUILD, ROOT, Cluster, NeverHappened, on_signals_exit  # noqa: E402
+from cluster import BUILD, ROOT, Cluster, NeverHappened, on_signals_exit, wait_for  # noqa: E402
 
 OUT = os.path.join(BUILD, "diff")
 TIMEOUT_MS = 40000
@@ -123,6 +124,15 @@ class Side:
             self.owners[sid] = name
             same = None
         return ("connect", version, timeout, sid != 0, len(password or b""), read_only, same)
+
+    def await_zxid(self, session):
+        """Until its server has applied all that the session saw: one that lags behind turns it away."""
+        server = self.cluster.servers[session.server]
+
+        def caught_up():
+            zxid = re.search(r"^Zxid: 0x([0-9a-f]+)$", server.four_letters("srvr"), re.M)
+            return zxid is not None and int(zxid[1], 16) >= session.last_zxid
+        wait_for(f"{self.label} server {server.number} at zxid {session.last_zxid:#x}", caught_up, SILENCE_SECONDS)
 
     def knock(self, spec):
         """Another connection, in some odd way; what came of it."""
@@ -339,6 +349,7 @@ class Tester:
                 session = side.sessions[i]
                 if kind == "move":
                     session.server = (session.server + ops[0][1]) % len(side.cluster.servers)
+                    side.await_zxid(session)
             self.resume(i)
         elif kind == "knock":
             got = [side.knock(ops[0][1]) for side in sides]
