@@ -22,7 +22,7 @@ int kv_open(struct kv **out, const struct kv_config *cfg, struct pk_err *err)
 {
 	struct kv *kv = pk_alloc(sizeof(*kv));
 
-	int rc = kv_env_open(&kv->e, cfg, err);
+	int rc = kv_env_open(&kv->e, cfg, false, err);
 	if (rc != 0) {
 		free(kv);
 		return pk_err_wrap(err, "open the state");

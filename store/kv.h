@@ -89,7 +89,7 @@ void kv_export_close(struct kv_export *ex);
 /*
  * Import: fill a new, empty directory from such chunks. Records must come in rising key order.
  * PK_EPROTO for malformed chunks (the directory is then of no use). finish syncs and closes it;
- * the caller opens it with kv_open and swaps directories.
+ * the caller opens it with kv_open and swaps directories. One call at a time, each on any thread.
  */
 struct kv_import;
 PK_CHECKED int kv_import_open(struct kv_import **out, const struct kv_config *cfg,

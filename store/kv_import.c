@@ -32,7 +32,7 @@ int kv_import_open(struct kv_import **out, const struct kv_config *cfg, struct p
 	if (rc != 0)
 		return rc;
 	struct kv_import *im = pk_alloc(sizeof(*im));
-	rc = kv_env_open(&im->e, cfg, err);
+	rc = kv_env_open(&im->e, cfg, true, err);
 	if (rc != 0) {
 		free(im);
 		return pk_err_wrap(err, "open an import");

@@ -124,13 +124,15 @@ static int open_dbi(struct kv_env *e, struct pk_err *err)
 	return rc == 0 ? 0 : kv_env_err(err, rc, "open the database", e);
 }
 
-static int env_setup(struct kv_env *e, const struct kv_config *cfg, struct pk_err *err)
+static int env_setup(struct kv_env *e, const struct kv_config *cfg, bool alone, struct pk_err *err)
 {
 	unsigned int flags = MDB_NOTLS | MDB_NORDAHEAD;
 	MDB_envinfo info;
 	MDB_stat stat;
 	int dead;
 
+	if (alone)
+		flags |= MDB_NOLOCK;
 	if (!cfg->sync)
 		flags |= MDB_NOSYNC | MDB_NOMETASYNC;
 	int rc = mdb_env_create(&e->env);
@@ -228,7 +230,7 @@ static int check_length(struct kv_env *e, struct pk_err *err)
 			  (unsigned long long)free_count);
 }
 
-int kv_env_open(struct kv_env *e, const struct kv_config *cfg, struct pk_err *err)
+int kv_env_open(struct kv_env *e, const struct kv_config *cfg, bool alone, struct pk_err *err)
 {
 	PK_ASSERT(cfg->map_bytes > 0 && cfg->map_bytes_most >= cfg->map_bytes);
 	*e = (struct kv_env){ .lock_fd = -1,
@@ -236,7 +238,7 @@ int kv_env_open(struct kv_env *e, const struct kv_config *cfg, struct pk_err *er
 			      .map_bytes_most = cfg->map_bytes_most };
 	int rc = lock_dir(e, err);
 	if (rc == 0)
-		rc = env_setup(e, cfg, err);
+		rc = env_setup(e, cfg, alone, err);
 	if (rc == 0)
 		rc = check_length(e, err);
 	if (rc == 0)

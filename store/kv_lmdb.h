@@ -24,8 +24,15 @@ struct kv_env {
 	uint32_t page_bytes;
 };
 
-/* Lock the directory, open or create data.mdb, check its length, sync the directory. */
-PK_CHECKED int kv_env_open(struct kv_env *e, const struct kv_config *cfg, struct pk_err *err);
+/*
+ * Lock the directory, open or create data.mdb, check its length, sync the directory. `alone` is
+ * for an environment that has one user at a time: a transaction may then begin on one thread and
+ * end on another. Without it LMDB's writer lock belongs to the thread that took it; ended elsewhere
+ * it stays on that thread's list of robust mutexes, and the next lock there is a write to memory
+ * that the closed environment has unmapped.
+ */
+PK_CHECKED int kv_env_open(struct kv_env *e, const struct kv_config *cfg, bool alone,
+			   struct pk_err *err);
 void kv_env_close(struct kv_env *e); /* may be called on one that is not open */
 
 /* Bytes of the map behind the last page in use. */

@@ -1,5 +1,7 @@
 #include "tests/lib/test.h"
 
+#include <pthread.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "tests/store/kv_fix.h"
@@ -260,6 +262,66 @@ static void test_an_import_beyond_the_most_of_its_map_is_refused(void **state)
 	pk_buf_release(&chunk);
 }
 
+struct finishing {
+	struct kv_import *im;
+	struct pk_err err;
+	int rc;
+};
+
+static void *finish_elsewhere(void *arg)
+{
+	struct finishing *f = arg;
+
+	f->rc = kv_import_finish(f->im, &f->err);
+	return NULL;
+}
+
+#define HOLES 4096
+
+/* Whoever still writes to memory that was unmapped shall not meet something new there by luck. */
+static void fill_holes(void **holes)
+{
+	for (int i = 0; i < HOLES; i++) {
+		holes[i] = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		assert_true(holes[i] != MAP_FAILED);
+	}
+}
+
+/* As the server does it: chunks come in on the loop, the end blocks and so runs in the pool. */
+static void test_an_import_may_end_on_another_thread_than_it_began(void **state)
+{
+	struct pk_buf chunk = PK_BUF_INIT;
+	struct finishing end = { .err = PK_ERR_INIT };
+	struct target t;
+	pthread_t thread;
+	struct pk_bytes val;
+	static void *holes[HOLES];
+
+	(void)state;
+	target_make(&t);
+	assert_int_equal(kv_import_open(&end.im, &t.cfg, &end.err), 0);
+	pk_buf_add_le16(&chunk, 3);
+	pk_buf_add_le32(&chunk, 5);
+	pk_buf_add_str(&chunk, "keyvalue");
+	assert_int_equal(kv_import_add(end.im, pk_buf_bytes(&chunk), &end.err), 0);
+	assert_int_equal(pthread_create(&thread, NULL, finish_elsewhere, &end), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(end.rc, 0);
+	fill_holes(holes);
+
+	struct fix to = { .cfg = t.cfg };
+	fix_open(&to);
+	assert_int_equal(kv_get(to.kv, pk_bytes_str("key"), &val), 1);
+	assert_true(pk_bytes_is(val, "value"));
+	kv_put(to.kv, pk_bytes_str("next"), pk_bytes_str("one"));
+	commit(&to);
+	kv_close(to.kv);
+	for (int i = 0; i < HOLES; i++)
+		assert_int_equal(munmap(holes[i], 4096), 0);
+	remove_dir(t.dir);
+	pk_buf_release(&chunk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_malformed_chunks_are_refused),
 		cmocka_unit_test(test_keys_must_rise_from_chunk_to_chunk),
 		cmocka_unit_test(test_an_import_beyond_the_most_of_its_map_is_refused),
+		cmocka_unit_test(test_an_import_may_end_on_another_thread_than_it_began),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
