@@ -88,6 +88,7 @@ $(O)/tests/lib/%.o: tests/lib/%.c $(O)/inc/store/.made
 
 -include tests/extra.mk
 include packaging/install.mk
+-include tests/accept/accept.mk
 -include tests/sim/sim.mk
 
 # ---- fuzzers: tests/fuzz/fuzz_X.c, one program each, by clang's libFuzzer ------------------------

@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -75,6 +76,13 @@ struct bench_load {
 	uint64_t outstanding; /* over all connections; sessions: those not IDLE */
 	bool issuing, counting;
 };
+
+static volatile sig_atomic_t stop_soon;
+
+void bench_load_stop_soon(void)
+{
+	stop_soon = 1;
+}
 
 static int server_add(struct bench_load *l, const char *text, struct pk_err *err)
 {
@@ -572,7 +580,7 @@ static void window_step(struct bench_load *l, struct window *win)
 
 	if (!l->counting && !win->done && now_ns >= win->begin_ns)
 		window_open(l, win);
-	if (win->end_ns != 0 && now_ns >= win->end_ns) {
+	if (stop_soon || (win->end_ns != 0 && now_ns >= win->end_ns)) {
 		if (l->counting)
 			window_shut(l, win);
 		l->issuing = false;

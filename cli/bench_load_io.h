@@ -75,4 +75,7 @@ PK_CHECKED int bench_load_run(struct bench_load *l, struct bench_work *w,
 			      const struct bench_phase *phase, struct bench_result *result,
 			      struct pk_err *err);
 
+/* End the phase under way, and every later one, as if its time were over. For signal handlers. */
+void bench_load_stop_soon(void);
+
 #endif

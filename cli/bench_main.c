@@ -2,6 +2,7 @@
  * paddock-bench - how fast a server is that speaks ZooKeeper: ours, the reference, or any other.
  */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -370,6 +371,15 @@ static int rows_run(const struct settings *set, const struct pk_strs *names)
 	return EXIT_OK;
 }
 
+/* The first ends the row and what it measured is printed; the second ends the process. */
+static void on_signal(int signum)
+{
+	struct sigaction usual = { .sa_handler = SIG_DFL };
+
+	bench_load_stop_soon();
+	pk_ignore(sigaction(signum, &usual, NULL), "then it takes one more signal");
+}
+
 int main(int argc, char **argv)
 {
 	struct settings set;
@@ -378,6 +388,10 @@ int main(int argc, char **argv)
 	struct pk_buf help = PK_BUF_INIT;
 	int status = EXIT_OK;
 
+	struct sigaction gentle = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+
+	PK_ASSERT(sigaction(SIGINT, &gentle, NULL) == 0);
+	PK_ASSERT(sigaction(SIGTERM, &gentle, NULL) == 0);
 	pk_opt_defaults(option_rows, PK_COUNT(option_rows), &set);
 	int rc = pk_cmd_parse(&command, argc, argv, &set, &names, &err);
 	if (rc < 0) {

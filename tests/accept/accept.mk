@@ -1,0 +1,11 @@
+# Acceptance runs with real servers and the load generator. They take minutes, so make check has none.
+.PHONY: accept accept-fill accept-catchup
+accept: accept-fill accept-catchup
+
+# NODES=1000000 FEW=10000 ROUNDS=5 SERVERS=1,3
+accept-fill: $(PROGRAMS)
+	@$(PROVE) tests/accept/fill.py
+
+# WRITES=200000 NODES=20000 ONLY=paused,killed,emptied
+accept-catchup: $(PROGRAMS)
+	@$(PROVE) tests/accept/catchup.py
