@@ -171,6 +171,7 @@ static void disconnect(struct demo *d)
 	while (d->state != ZKC_CLOSED && d->state != ZKC_EXPIRED && d->state != ZKC_AUTH_FAILED)
 		net_loop_turn(d->loop, true);
 	zkc_io_free(d->io);
+	net_loop_turn(d->loop, false); /* its stream closes */
 	d->io = NULL;
 }
 

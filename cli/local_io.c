@@ -75,6 +75,7 @@ static bool takes_sessions(const struct cluster *c, struct net_loop *l, int64_t 
 		zkc_info(zkc_io_client(io), &info);
 	while (!late && info.state != ZKC_CLOSED && net_loop_turn(l, true));
 	zkc_io_free(io);
+	net_loop_turn(l, false); /* its stream closes */
 	net_timer_free(t);
 	pk_buf_release(&servers);
 	return p.done && p.err == ZK_OK;

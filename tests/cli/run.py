@@ -323,6 +323,35 @@ def test_install():
     check("make uninstall leaves the configuration alone", left == ["store.cfg"], left)
 
 
+def test_service():
+    """What the systemd unit relies on: READY when it serves requests, WATCHDOG while the loop turns, STOPPING."""
+    data = f"{here}/service"
+    os.mkdir(data)
+    with open(f"{data}/zoo.cfg", "w", encoding="utf-8") as f:
+        f.write(f"tickTime=2000\ndataDir={data}/data\nclientPort={free_block()}\nclientPortAddress=127.0.0.1\n"
+                "admin.enableServer=false\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(f"{data}/notify")
+        s.settimeout(WAIT_S)
+        p = subprocess.Popen([f"{os.path.abspath(O)}/paddock-store", f"{data}/zoo.cfg"], stderr=subprocess.DEVNULL,
+                             env={**ENV, "NOTIFY_SOCKET": f"{data}/notify", "WATCHDOG_USEC": "300000"})
+        try:
+            check("tells the supervisor that it is ready", s.recv(4096) == b"READY=1")
+            check("and that it lives", s.recv(4096) == b"WATCHDOG=1")
+            p.terminate()
+            said = b""
+            while said in (b"", b"WATCHDOG=1"):
+                said = s.recv(4096)
+            check("and that it stops", said == b"STOPPING=1", said)
+            check("well", p.wait(WAIT_S) == 0)
+        except TimeoutError:
+            check("the supervisor hears something", False)
+        finally:
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+
+
 def clean_up():
     try:
         with open(f"{DIR}/cluster.json", encoding="utf-8") as f:
@@ -339,6 +368,7 @@ try:
     test_usage()
     test_completion()
     test_install()
+    test_service()
     test_up()
     test_nodes()
     test_acl()
