@@ -241,12 +241,18 @@ int cluster_lock(struct cluster *c, struct pk_err *err)
 	return rc;
 }
 
-void cluster_release(struct cluster *c)
+void cluster_forget(struct cluster *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		net_proc_free(c->servers[i].child);
-		c->servers[i].child = NULL;
+		c->servers[i] = (struct cluster_server){ 0 };
 	}
+	c->count = 0;
+}
+
+void cluster_release(struct cluster *c)
+{
+	cluster_forget(c);
 	if (c->lock >= 0)
 		pk_ignore(close(c->lock), "only a lock");
 	c->lock = -1;
@@ -546,9 +552,8 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
-int cluster_wipe(struct cluster *c, struct pk_err *err)
+int cluster_remove_servers(struct cluster *c, struct pk_err *err)
 {
-	/* Only what up made: a wrong --dir must not cost anybody a home directory. */
 	for (size_t i = 0; i < c->count; i++) {
 		char *path = pk_asprintf("%s/server.%d", c->dir, c->servers[i].id);
 		int rc = nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -560,6 +565,15 @@ int cluster_wipe(struct cluster *c, struct pk_err *err)
 		}
 		free(path);
 	}
+	return 0;
+}
+
+int cluster_wipe(struct cluster *c, struct pk_err *err)
+{
+	/* Only what up made: a wrong --dir must not cost anybody a home directory. */
+	int failed = cluster_remove_servers(c, err);
+	if (failed != 0)
+		return failed;
 	static const char *const names[] = { "cluster.json", "lock" };
 	for (size_t i = 0; i < PK_COUNT(names); i++) {
 		char *path = pk_asprintf("%s/%s", c->dir, names[i]);

@@ -47,6 +47,8 @@ bool cluster_exists(const struct cluster *c); /* is there a cluster.json in c->d
  * ports asked for are taken. */
 PK_CHECKED int cluster_make(struct cluster *c, size_t count, int base_port,
 			    const struct pk_strs *lines, struct pk_err *err);
+/* Let go of the children and of what the table of servers says; files and lock stay. */
+void cluster_forget(struct cluster *c);
 PK_CHECKED int cluster_save(const struct cluster *c, struct pk_err *err);
 /* Makes the folder if need be. PK_EAGAIN: another command is at it. */
 PK_CHECKED int cluster_lock(struct cluster *c, struct pk_err *err);
@@ -65,7 +67,9 @@ void cluster_connect_string(const struct cluster *c, struct pk_buf *out);
 void cluster_health_targets(const struct cluster *c, struct health *h);
 /* The last lines of a server's log, at most `bytes`. */
 void cluster_log_tail(const struct cluster *c, size_t i, size_t bytes, struct pk_buf *out);
-/* Delete the folder and all in it. PK_EINVAL when it does not look like ours. */
+/* Delete the folders of the servers. */
+PK_CHECKED int cluster_remove_servers(struct cluster *c, struct pk_err *err);
+/* Those, our own files, and the folder if nothing else is in it. */
 PK_CHECKED int cluster_wipe(struct cluster *c, struct pk_err *err);
 
 #endif

@@ -189,10 +189,8 @@ static int begin(struct demo *d, struct pk_err *err)
 	d->ours = rc == 0;
 	say(d, "starting %d servers in %s", d->c->set.count, d->cluster.dir);
 	if (rc == 0)
-		rc = cluster_make(&d->cluster, (size_t)d->c->set.count, d->c->set.base_port,
-				  &(struct pk_strs){ 0 }, err);
-	if (rc == 0)
-		rc = local_up(&d->cluster, d->loop, d->store, UP_TIMEOUT_MS, &started, err);
+		rc = local_make(&d->cluster, d->loop, d->store, &d->c->set, UP_TIMEOUT_MS, &started,
+				err);
 	if (rc != 0)
 		return rc;
 	cluster_connect_string(&d->cluster, &servers);

@@ -18,6 +18,7 @@
 #define ASK_MS        1000
 #define KILL_AFTER_MS 15000
 #define LOG_TAIL      1500
+#define MAKE_TRIES    5
 
 /* ---- waiting until it serves ---- */
 
@@ -181,6 +182,43 @@ int local_up(struct cluster *c, struct net_loop *l, const char *store, int64_t t
 	return rc == 0 ? local_wait(c, l, timeout_ms, false, err) : rc;
 }
 
+static bool port_was_taken(const struct cluster *c)
+{
+	bool taken = false;
+
+	for (size_t i = 0; i < c->count; i++) {
+		struct pk_buf tail = PK_BUF_INIT;
+
+		if (c->servers[i].ended)
+			cluster_log_tail(c, i, LOG_TAIL, &tail);
+		taken = taken || strstr(pk_buf_str(&tail), "address already in use") != NULL;
+		pk_buf_release(&tail);
+	}
+	return taken;
+}
+
+int local_make(struct cluster *c, struct net_loop *l, const char *store,
+	       const struct cli_settings *set, int64_t timeout_ms, size_t *started,
+	       struct pk_err *err)
+{
+	for (int tries = 1;; tries++) {
+		int rc = cluster_make(c, (size_t)set->count, set->base_port, &set->set, err);
+
+		if (rc == 0)
+			rc = local_up(c, l, store, timeout_ms, started, err);
+		/* Ports are looked at before they are used: somebody may come between. */
+		if (rc != PK_EIO || set->base_port != 0 || tries == MAKE_TRIES ||
+		    !port_was_taken(c))
+			return rc;
+		pk_ignore(cluster_stop(c, 0, c->count, KILL_AFTER_MS), "all are gone now");
+		/* with the data: they remember each other's ports */
+		rc = cluster_remove_servers(c, err);
+		cluster_forget(c);
+		if (rc != 0)
+			return rc;
+	}
+}
+
 /* Opens the cluster in the folder asked for. *found tells whether there is one. */
 static int open_cluster(const struct cli *cli, struct cluster *c, bool lock, bool *found,
 			struct pk_err *err)
@@ -219,8 +257,7 @@ int cmd_up(const struct cli *cli)
 	if (rc == 0)
 		rc = open_cluster(cli, &c, true, &found, &err);
 	if (rc == 0 && !found)
-		rc = cluster_make(&c, (size_t)cli->set.count, cli->set.base_port, &cli->set.set,
-				  &err);
+		rc = local_make(&c, l, store, &cli->set, timeout_ms, &started, &err);
 	else if (rc == 0 && cli->set.set.count > 0)
 		rc = pk_err_set(&err, PK_EEXIST,
 				"the cluster in %s exists already: change its server.N/zoo.cfg, "
@@ -231,7 +268,7 @@ int cmd_up(const struct cli *cli)
 				"the cluster in %s has %zu servers: remove it with paddock down "
 				"--wipe, or give another --dir",
 				c.dir, c.count);
-	if (rc == 0)
+	if (rc == 0 && found)
 		rc = local_up(&c, l, store, timeout_ms, &started, &err);
 	if (rc == 0) {
 		say_ready(cli, &c, started == 0, (double)(net_now_fresh_us() - begin_us) / 1e6);
