@@ -1,6 +1,7 @@
 #include "store/sasl_io.h"
 
 #include <errno.h>
+#include <krb5.h>
 #include <sasl/sasl.h>
 #include <sasl/saslplug.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@ struct sasl {
 	const struct store_config *cfg;
 	const char *mechanism;
 	char service[128], host[256];
+	char realm[256]; /* of Kerberos, the system's default */
 	sasl_callback_t callbacks[4];
 	size_t slots;
 };
@@ -139,6 +141,30 @@ static int split_principal(struct sasl *s, const char *principal, struct pk_err 
 	return 0;
 }
 
+/* libsasl2's GSSAPI drops this realm from names, and ZooKeeper does not: it must be put back, and
+ * must be the very one. */
+static int default_realm(struct sasl *s, struct pk_err *err)
+{
+	krb5_context context;
+	char *realm = NULL;
+	int rc = 0;
+
+	krb5_error_code code = krb5_init_context(&context);
+	if (code != 0)
+		return pk_err_set(err, PK_EINVAL,
+				  "Kerberos cannot be set up: error %d of krb5.conf", (int)code);
+	code = krb5_get_default_realm(context, &realm);
+	if (code != 0 || strlen(realm) >= sizeof(s->realm))
+		rc = pk_err_set(err, PK_EINVAL,
+				"Kerberos has no default_realm: set it in krb5.conf "
+				"(java.security.krb5.conf names another file)");
+	else
+		snprintf(s->realm, sizeof(s->realm), "%s", realm);
+	krb5_free_default_realm(context, realm);
+	krb5_free_context(context);
+	return rc;
+}
+
 static int start_kerberos(struct sasl *s, struct pk_err *err)
 {
 	const struct store_config *cfg = s->cfg;
@@ -151,7 +177,8 @@ static int start_kerberos(struct sasl *s, struct pk_err *err)
 	if (setenv("KRB5_KTNAME", cfg->sasl.keytab, 1) != 0 ||
 	    (cfg->krb5_conf != NULL && setenv("KRB5_CONFIG", cfg->krb5_conf, 1) != 0))
 		return pk_err_sys(err, errno, "set KRB5_KTNAME");
-	return split_principal(s, cfg->sasl.principal, err);
+	int rc = split_principal(s, cfg->sasl.principal, err);
+	return rc == 0 ? default_realm(s, err) : rc;
 }
 
 static bool mechanism_there(const char *name)
@@ -300,12 +327,14 @@ static bool succeed(struct exchange *x, struct server_auth_result *result)
 	const void *name = NULL;
 	char id[sizeof(result->ids[0].id)];
 
-	/* The library would drop the realm of Kerberos where it is the system's own. */
-	if (cfg->sasl.keytab != NULL)
-		pk_ignore(sasl_getprop(x->conn, SASL_GSS_PEER_NAME, &name), "NULL then");
-	if (name == NULL && sasl_getprop(x->conn, SASL_AUTHUSER, &name) != SASL_OK)
+	char whole[sizeof(id)];
+
+	if (sasl_getprop(x->conn, SASL_AUTHUSER, &name) != SASL_OK || name == NULL)
 		return false;
-	if (name == NULL || !name_shorten(cfg, name, id, sizeof(id)) ||
+	bool add = cfg->sasl.keytab != NULL && strchr(name, '@') == NULL;
+	int len = snprintf(whole, sizeof(whole), "%s%s%s", (const char *)name, add ? "@" : "",
+			   add ? x->sasl->realm : "");
+	if (len < 0 || (size_t)len >= sizeof(whole) || !name_shorten(cfg, whole, id, sizeof(id)) ||
 	    !result_add(result, "sasl", id) ||
 	    (super_user(cfg, id) && !result_add(result, "super", "")) ||
 	    (cfg->sasl_reader != NULL && !result_add(result, "sasl", cfg->sasl_reader)))

@@ -296,6 +296,98 @@ def sasl_zkcli():
 
 
 
+REALM = "PADDOCK.TEST"
+
+
+class Kdc:
+    """A Kerberos server of our own on loopback: principals and their key tables."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.port = free_port()
+        self.process = None
+        self.conf = self.path("krb5.conf")
+        self.env = dict(os.environ, KRB5_CONFIG=self.conf, KRB5_KDC_PROFILE=self.path("kdc.conf"))
+        with open(self.conf, "w") as f:
+            f.write(f"[libdefaults]\n default_realm = {REALM}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n"
+                    f" rdns = false\n dns_canonicalize_hostname = false\n udp_preference_limit = 1\n"
+                    f"[realms]\n {REALM} = {{\n  kdc = 127.0.0.1:{self.port}\n }}\n"
+                    f"[domain_realm]\n localhost = {REALM}\n")
+        with open(self.path("kdc.conf"), "w") as f:
+            f.write(f"[kdcdefaults]\n kdc_listen = 127.0.0.1:{self.port}\n kdc_tcp_listen = 127.0.0.1:{self.port}\n"
+                    f"[realms]\n {REALM} = {{\n  database_name = {self.path('principal')}\n"
+                    f"  key_stash_file = {self.path('stash')}\n  acl_file = {self.path('acl')}\n }}\n")
+        self.run("/usr/sbin/kdb5_util", "create", "-s", "-r", REALM, "-P", "master")
+        self.process = subprocess.Popen([need("/usr/sbin/krb5kdc", "krb5-kdc"), "-n", "-r", REALM,
+                                         "-P", self.path("pid")], env=self.env, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        wait_for("the KDC", self.answers, 20)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def answers(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def run(self, *command):
+        subprocess.run([need(command[0], "krb5-kdc, krb5-admin-server"), *command[1:]], env=self.env, check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+
+    def keytab(self, principal, name):
+        self.run("/usr/sbin/kadmin.local", "-r", REALM, "-q", f"addprinc -randkey {principal}@{REALM}")
+        self.run("/usr/sbin/kadmin.local", "-r", REALM, "-q", f"ktadd -k {self.path(name)} {principal}@{REALM}")
+        return self.path(name)
+
+    def close(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def kerberos_section(name, keytab, principal):
+    return (f"{name} {{ com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true storeKey=true "
+            f'useTicketCache=false keyTab="{keytab}" principal="{principal}@{REALM}"; }};\n')
+
+
+@scenario(on_reference=False)
+def sasl_kerberos():
+    """The Java client logs in with a ticket: its whole principal is its name, or what the options leave of it."""
+    for settings, name in (({}, f"alice/laptop@{REALM}"),
+                           ({"kerberos.removeHostFromPrincipal": "true", "kerberos.removeRealmFromPrincipal": "true"},
+                            "alice")):
+        with Cluster(KIND, 1, {**settings, "superUser": name}) as cluster:
+            server = cluster.servers[0]
+            folder = os.path.join(cluster.folder, "kdc")
+            os.mkdir(folder)
+            kdc = Kdc(folder)
+            try:
+                with open(kdc.path("server.jaas"), "w") as f:
+                    f.write(kerberos_section("Server", kdc.keytab("zookeeper/localhost", "zk.keytab"),
+                                             "zookeeper/localhost"))
+                with open(kdc.path("client.jaas"), "w") as f:
+                    f.write(kerberos_section("Client", kdc.keytab("alice/laptop", "alice.keytab"), "alice/laptop"))
+                with open(os.path.join(server.folder, "zoo.cfg"), "a") as f:
+                    f.write(f"java.security.auth.login.config={kdc.path('server.jaas')}\n"
+                            f"java.security.krb5.conf={kdc.conf}\n")
+                cluster.start()
+                env = dict(os.environ, CLIENT_JVMFLAGS="-Xmx128m -XX:TieredStopAtLevel=1 -Xshare:auto "
+                           f"-Djava.security.auth.login.config={kdc.path('client.jaas')} "
+                           f"-Djava.security.krb5.conf={kdc.conf}")
+                done = subprocess.run([need("/usr/share/zookeeper/bin/zkCli.sh", "zookeeper"), "-server",
+                                       f"localhost:{server.client_port}"], input="whoami\nquit\n", env=env, text=True,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+                                      cwd=cluster.folder, preexec_fn=die_with_parent)
+                for line in (f"sasl: {name}", "super: "):
+                    if line not in done.stdout.splitlines():
+                        raise Broken(f"zkCli.sh did not say {line!r}:\n{done.stdout}")
+            finally:
+                kdc.close()
+
+
 # ---- limits ----------------------------------------------------------------------------------------
 @scenario(on_reference=True)
 def limits_new_sessions():
