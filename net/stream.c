@@ -657,6 +657,11 @@ char *net_stream_peer_subject(const struct net_stream *s)
 	return stream_check(s)->tls != NULL ? tls_peer_subject(s->tls) : NULL;
 }
 
+bool net_stream_peer_has_name(const struct net_stream *s, const char *name)
+{
+	return stream_check(s)->tls != NULL && tls_peer_has_name(s->tls, name);
+}
+
 bool net_stream_peer_cert(const struct net_stream *s, struct pk_buf *out)
 {
 	return stream_check(s)->tls != NULL && tls_peer_cert(s->tls, out);

@@ -131,6 +131,9 @@ const char *net_stream_tls_version(const struct net_stream *s); /* "TLSv1.3", or
  * 2253). Returns owned; NULL without one.
  */
 char *net_stream_peer_subject(const struct net_stream *s);
+/* Does it carry this DNS name or IP address (as a subject alternative name; its common name counts
+ * only when it has no names)? false without a certificate. */
+bool net_stream_peer_has_name(const struct net_stream *s, const char *name);
 /* Its DER form appended to out; false without one. */
 bool net_stream_peer_cert(const struct net_stream *s, struct pk_buf *out);
 

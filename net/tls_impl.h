@@ -44,6 +44,7 @@ PK_CHECKED int tls_write(struct tls_session *s, struct pk_bytes bytes, struct pk
 void tls_say_goodbye(struct tls_session *s); /* close_notify into tls_out */
 const char *tls_version(const struct tls_session *s);
 char *tls_peer_subject(const struct tls_session *s);
+bool tls_peer_has_name(const struct tls_session *s, const char *name);
 /* X500Principal.getName() of a certificate's subject; returns owned. net/x500.c */
 char *x500_name(const X509_NAME *name);
 /* "what: OpenSSL's own words", the oldest error of the queue, which is emptied. */

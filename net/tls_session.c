@@ -266,6 +266,19 @@ char *tls_peer_subject(const struct tls_session *s)
 	return cert != NULL ? x500_name(X509_get_subject_name(cert)) : NULL;
 }
 
+bool tls_peer_has_name(const struct tls_session *s, const char *name)
+{
+	X509 *cert = verified_peer(s);
+
+	if (cert == NULL)
+		return false;
+	int is = X509_check_ip_asc(cert, name, 0);
+	if (is == -2) /* not an address */
+		is = X509_check_host(cert, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL);
+	ERR_clear_error();
+	return is == 1;
+}
+
 bool tls_peer_cert(const struct tls_session *s, struct pk_buf *out)
 {
 	X509 *cert = verified_peer(s);

@@ -386,10 +386,10 @@ int clients_listen(struct clients *cs, const char *host, uint16_t port, int back
 					.tls = tls,
 					.sniff_tls = sniff,
 					.limits = { .queued_bytes_max = CLIENT_QUEUE_BYTES_MAX,
-						    .drain_bytes = cs->cfg.queue_bytes / 2,
+						    .drain_bytes = CONN_OUT_COUNTED,
 						    .handshake_timeout_ms = handshake_ms } };
 
-	PK_ASSERT(cs->server != NULL && cs->cfg.queue_bytes > 0);
+	PK_ASSERT(cs->server != NULL);
 	if (cs->listener_count == LISTENERS_MAX)
 		return pk_err_set(err, PK_ELIMIT, "more than %d client ports", LISTENERS_MAX);
 	struct net_listener *n = net_listen(cs->loop, &opts, on_accept, cs, err);

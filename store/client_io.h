@@ -5,7 +5,7 @@
  *     bytes -> frames (or a four-letter word) -> server_conn_frame -> server_turn -> bytes
  *
  * Bounds: connections in all and per address (maxCnxns, maxClientCnxns), a frame (jute.maxbuffer),
- * the reply queue of a slow reader (past queue_bytes its requests wait; past
+ * the reply queue of a slow reader (past paddock.replyQueueBytes its requests wait; past
  * CLIENT_QUEUE_BYTES_MAX it is closed), the time until a connection asks for a session.
  */
 #ifndef PK_STORE_CLIENT_IO_H
@@ -28,7 +28,6 @@ struct clients_config {
 	int64_t handshake_timeout_ms;
 	int64_t sniff_timeout_ms; /* on a port for both, until the bytes that tell which */
 	size_t handshakes_max;    /* of TLS under way; 0: no limit */
-	size_t queue_bytes;       /* of a slow reader, as server_config's out_bytes_max */
 	const char *x509_super;   /* subject that is super, or NULL */
 	/* Answer a four-letter word: append the text to *out. `mask` is what stmk carries. */
 	void (*word)(void *owner, struct client *c, enum zk_word word, struct pk_bytes mask,

@@ -271,6 +271,7 @@ void metrics_gather(struct commands *c)
 	pk_gauge_set(m, M_PADDOCK_LEADER_ID, (double)s->leader_id);
 	pk_gauge_set(m, M_PADDOCK_SERVING, s->serving);
 	pk_gauge_set(m, M_PADDOCK_WRITES_REFUSED, s->write_refused);
+	catch_up(c, m, M_PADDOCK_SLOW_READERS_CLOSED, s->slow_readers_closed);
 	catch_up(c, m, M_PADDOCK_BAD_FRAMES, s->bad_frames + clients.bad_frames);
 	catch_up(c, m, M_PADDOCK_STATE_COMMITS, s->commits);
 	catch_up(c, m, M_PADDOCK_STATE_TRANSFERS_IN, s->state_transfers_in);

@@ -517,6 +517,7 @@ static int start_server(struct node *n, struct pk_err *err)
 		.jute_bytes_max = (uint32_t)cfg->jute_maxbuffer,
 		.response_bytes_max = CLIENT_QUEUE_BYTES_MAX / 2,
 		.out_bytes_max = (size_t)cfg->reply_queue_bytes_max,
+		.out_total_max = (size_t)cfg->reply_queues_bytes_max,
 		.connect_wait_ms = cfg->sessionless_timeout_ms,
 		.outstanding_max = (uint64_t)(cfg->throttle_requests_max > 0 &&
 							      cfg->throttle_requests_max <
@@ -617,6 +618,8 @@ static int start_peers(struct node *n, struct pk_err *err)
 				   .server_id = my_id(cfg),
 				   .tls_server = n->peer_tls_server,
 				   .tls_client = n->peer_tls_client,
+				   .check_names = cfg->peer_security == STORE_PEERS_CERT &&
+						  cfg->peer_ssl_host_check,
 				   .connect_timeout_ms = cfg->peer_connect_timeout_ms };
 	n->peers = peers_new(n->loop, &pc, &po);
 	if (!cfg->distributed)
@@ -849,7 +852,6 @@ static int start_clients(struct node *n, struct pk_err *err)
 				     .handshakes_max = cfg->tls_handshakes_max > 0
 							       ? (size_t)cfg->tls_handshakes_max
 							       : 0,
-				     .queue_bytes = (size_t)cfg->reply_queue_bytes_max,
 				     .x509_super = cfg->x509_super_user,
 				     .word = on_word,
 				     .sasl = n->sasl != NULL ? on_sasl : NULL,

@@ -265,6 +265,25 @@ bool peers_send(struct peers *ps, uint64_t id, uint8_t type, struct pk_bytes bod
 
 /* ---- listening ---- */
 
+static bool named_right(const struct inlet *in, uint64_t from, struct pk_err *err)
+{
+	const struct peer *p = peer_find(in->peers, from);
+
+	if (!in->peers->cfg.check_names || p == NULL)
+		return true;
+	for (size_t i = 0; i < p->addr_count; i++)
+		if (net_stream_peer_has_name(in->stream, p->addrs[i].host))
+			return true;
+	char *subject = net_stream_peer_subject(in->stream);
+	pk_ignore(pk_err_set(err, PK_EAUTH,
+			     "it says it is server %" PRIu64
+			     ", but its certificate (%s) does not carry that server's name %s",
+			     from, subject != NULL ? subject : "none", p->addrs[0].host),
+		  "told by the result");
+	free(subject);
+	return false;
+}
+
 static int greet(struct inlet *in, struct pk_err *err)
 {
 	const struct peers_config *cfg = &in->peers->cfg;
@@ -291,6 +310,8 @@ static int greet(struct inlet *in, struct pk_err *err)
 	if (from == 0 || from == cfg->server_id)
 		return pk_err_set(err, PK_EPROTO, "it says it is server %" PRIu64 ", which we are",
 				  from);
+	if (!named_right(in, from, err))
+		return err->code;
 	in->from = from;
 	return 0;
 }

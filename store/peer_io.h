@@ -4,7 +4,9 @@
  *
  * A server speaks on the connections it dialled and hears on those it accepted, so nobody has to
  * agree on who calls whom. Both are mutual TLS (a certificate each, or a shared cluster key);
- * without either, loopback addresses only, which the configuration has checked.
+ * without either, loopback addresses only, which the configuration has checked. A certificate is
+ * bound to its server by the host in the server's line (ssl.quorum.hostnameVerification): the
+ * dialler checks whom it reached, the acceptor who says it is that server.
  *
  *     dialler                         acceptor
  *       HELLO magic, version, cluster id, from id, to id  ->    not ours: closes, says why in its
@@ -46,6 +48,11 @@ struct peers_owner {
 struct peers_config {
 	uint64_t cluster_id, server_id;
 	struct net_tls *tls_server, *tls_client; /* both NULL: plain; references are taken */
+	/* With certificates: who says it is a server that we know must carry one of the hosts that
+	 * we know it by. (A dialler checks likewise whom it reached: net_tls_opts.) A server that
+	 * we do not know yet is new, and is taken at its word: its certificate is one that
+	 * our authority signed. */
+	bool check_names;
 	int64_t connect_timeout_ms;
 };
 

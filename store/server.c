@@ -395,6 +395,7 @@ void server_turn(struct server *s)
 		commit_start(s);
 	state_turn(s);
 	join_step(s);
+	conns_shed(s);
 }
 
 void server_commit_done(struct server *s, struct kv_job *job, int rc, const struct pk_err *err)
@@ -1010,7 +1011,8 @@ int server_open(struct server **out, const struct server_config *cfg,
 	struct tree_config tree_cfg = { .path_depth_max = cfg->path_depth_max };
 
 	PK_ASSERT(cfg->id > 0 && cfg->tick_ms > 0 && cfg->out_bytes_max > 0 &&
-		  cfg->connect_wait_ms > 0 && (cfg->conn_tokens <= 0 || cfg->conn_fill_ms > 0));
+		  cfg->out_total_max > 0 && cfg->connect_wait_ms > 0 &&
+		  (cfg->conn_tokens <= 0 || cfg->conn_fill_ms > 0));
 	s->magic = SERVER_MAGIC;
 	s->cfg = *cfg;
 	s->out = *owner;
@@ -1177,7 +1179,7 @@ void server_digest_each(struct server *s, server_digest_f *each, void *arg)
 void server_check(struct server *s)
 {
 	struct conn *c;
-	size_t open = 0, outstanding = 0;
+	size_t open = 0, outstanding = 0, out = 0;
 	int64_t large = 0;
 
 	watch_check(s->watches);
@@ -1186,12 +1188,14 @@ void server_check(struct server *s)
 		PK_ASSERT(!c->gone);
 		open += c->state == CONN_OPEN;
 		outstanding += c->ring_count;
+		out += c->out_bytes;
 		for (uint32_t i = 0; i < c->ring_count; i++)
 			large += c->ring[(c->ring_head + i) & (c->ring_cap - 1)].large;
 		if (c->state == CONN_OPEN)
 			PK_ASSERT(conn_of_session(s, c->session_id) == c);
 	}
 	PK_ASSERT(open == HASH_COUNT(s->by_session));
+	PK_ASSERT(out == s->out_total);
 	PK_ASSERT(outstanding == s->outstanding && large == s->large_bytes);
 	for (size_t i = 1; i < s->pending_count; i++)
 		PK_ASSERT(pending_at(s, i - 1)->seq < pending_at(s, i)->seq);

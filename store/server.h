@@ -28,6 +28,8 @@ struct conn;
 /* Limits, each with its answer in docs/failures.md. */
 #define CONN_QUEUE_MAX           1000 /* requests waiting on one connection: reading from it pauses */
 #define CONN_QUEUE_BYTES_MAX     (4u << 20) /* bytes waiting on one connection: the same */
+/* Who has so many bytes not yet taken is a slow reader. */
+#define CONN_OUT_COUNTED         (64u << 10)
 #define CONN_IDS_MAX             32 /* identities of one connection: more are refused, AuthFailed */
 #define SERVER_ENTRY_BYTES       (1u << 20)  /* an entry is closed when it grows past this */
 #define SERVER_BACKLOG_BYTES_MAX (64u << 20) /* operations waiting for the log: reading pauses */
@@ -117,6 +119,7 @@ struct server_config {
 	uint32_t jute_bytes_max;
 	uint32_t response_bytes_max;
 	size_t out_bytes_max;    /* not yet taken by a slow reader: its requests wait */
+	size_t out_total_max;    /* of all slow readers together: above it the slowest are closed */
 	int64_t connect_wait_ms; /* a connection says what it wants within this, or goes */
 	/* Requests that wait in all: above it, who has one waiting is not read from. 0: no limit */
 	uint64_t outstanding_max;
@@ -213,6 +216,7 @@ struct server_stats {
 	uint64_t commits;
 	uint64_t state_transfers_in, state_transfers_out;
 	uint64_t no_cert_local, no_cert_remote; /* TLS connections without a client certificate */
+	uint64_t slow_readers_closed;
 	uint64_t sessions_expired, bad_frames, auth_failures, connections_lost_leader;
 	int64_t latency_min_us, latency_max_us; /* request latency since reset */
 	uint64_t latency_sum_us, latency_count;

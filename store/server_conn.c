@@ -17,6 +17,18 @@ void conn_unref(struct conn *c)
 
 /* ---- what goes out ---- */
 
+static void out_forget(struct conn *c)
+{
+	PK_ASSERT(c->server->out_total >= c->out_bytes);
+	c->server->out_total -= c->out_bytes;
+	c->out_bytes = 0;
+}
+
+static bool out_full(const struct server *s)
+{
+	return s->out_total > s->cfg.out_total_max;
+}
+
 void conn_send(struct conn *c, struct pk_bytes frame)
 {
 	if (c->state == CONN_CLOSED)
@@ -25,6 +37,10 @@ void conn_send(struct conn *c, struct pk_bytes frame)
 
 	c->stats.sent++;
 	c->server->stats.packets_sent++;
+	if (waiting > CONN_OUT_COUNTED) {
+		c->server->out_total += waiting - c->out_bytes;
+		c->out_bytes = waiting;
+	}
 	if (waiting > c->server->cfg.out_bytes_max && !c->blocked) {
 		c->blocked = true;
 		pk_counter_add(c->server->metrics, M_PADDOCK_REPLY_QUEUE_PAUSES, 1);
@@ -189,6 +205,8 @@ static void ring_clear(struct conn *c)
 	c->ring_cap = c->ring_head = 0;
 }
 
+static void conn_unblock(struct conn *c);
+
 /* Should reading from it pause? Tell the shell when that changed. */
 void conn_flow(struct conn *c)
 {
@@ -225,6 +243,8 @@ void conn_close(struct conn *c, bool flush, const char *reason)
 	watcher_drop(s->watches, &c->watcher);
 	ring_clear(c);
 	pk_buf_release(&c->held);
+	if (!flush)
+		out_forget(c);
 	s->out.close(c->io, flush, reason);
 }
 
@@ -340,6 +360,48 @@ static void answer(struct conn *c, const struct req *q, struct pk_bytes body)
 	reply_end(c, q, last_zxid(c), r.err);
 }
 
+/* No more for anyone until those who do not read were dealt with, at the end of this turn. */
+static bool starve(struct conn *c)
+{
+	if (!out_full(c->server))
+		return false;
+	c->blocked = c->starved = c->server->starving = true;
+	return true;
+}
+
+void conns_shed(struct server *s)
+{
+	while (out_full(s)) {
+		struct conn *c, *slowest = NULL;
+
+		TAILQ_FOREACH (c, &s->conns, link)
+			if (c->out_bytes > 0 &&
+			    (slowest == NULL || c->out_bytes > slowest->out_bytes))
+				slowest = c;
+		if (slowest == NULL)
+			break;
+		s->stats.slow_readers_closed++;
+		if (slowest->state == CONN_CLOSED) { /* it was to take the rest first */
+			out_forget(slowest);
+			s->out.close(slowest->io, false, "it does not read its replies");
+		} else {
+			conn_close(slowest, false, "it does not read its replies");
+		}
+	}
+	if (!s->starving)
+		return;
+	s->starving = false;
+	struct conn *c, *next;
+	for (c = TAILQ_FIRST(&s->conns); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (!c->starved)
+			continue;
+		c->starved = false;
+		if (c->out_bytes <= s->cfg.out_bytes_max)
+			conn_unblock(c);
+	}
+}
+
 /* Answer what stands at the head and needs nothing from the log. */
 static void drain(struct conn *c, bool even_if_blocked)
 {
@@ -347,6 +409,14 @@ static void drain(struct conn *c, bool even_if_blocked)
 		enum req_kind kind = ring_at(c, 0)->kind;
 
 		if (kind == REQ_WRITE || kind == REQ_SYNC)
+			break;
+		if (even_if_blocked && c->blocked && /* what comes behind cannot wait */
+		    (out_full(c->server) || c->out_bytes > 2 * c->server->cfg.out_bytes_max)) {
+			c->server->stats.slow_readers_closed++;
+			conn_close(c, false, "it does not read its replies");
+			break;
+		}
+		if (!even_if_blocked && kind == REQ_READ && starve(c))
 			break;
 		struct req q = ring_pop(c);
 		if (kind == REQ_READ) {
@@ -539,7 +609,8 @@ static void request(struct conn *c, struct pk_bytes frame)
 	switch (op_class(h.type)) {
 	case OP_READ:
 		q.kind = REQ_READ;
-		if (c->ring_count == 0 && !c->blocked) { /* nothing before it: no copy */
+		if (c->ring_count == 0 && !c->blocked &&
+		    !starve(c)) { /* nothing before it: no copy */
 			answer(c, &q, body);
 			return;
 		}
@@ -964,15 +1035,22 @@ void server_conn_frame(struct conn *c, struct pk_bytes body)
 	}
 }
 
-void server_conn_drained(struct conn *c)
+static void conn_unblock(struct conn *c)
 {
-	PK_ASSERT(c->magic == CONN_MAGIC);
 	if (!c->blocked || c->state == CONN_CLOSED)
 		return;
 	c->blocked = false;
 	drain(c, false);
 	if (!c->blocked && !c->deferred && c->state == CONN_OPEN)
 		feed_held(c);
+	conn_flow(c);
+}
+
+void server_conn_drained(struct conn *c)
+{
+	PK_ASSERT(c->magic == CONN_MAGIC);
+	out_forget(c);
+	conn_unblock(c);
 }
 
 void server_conn_gone(struct conn *c)
@@ -986,6 +1064,7 @@ void server_conn_gone(struct conn *c)
 	if (c->state == CONN_OPEN)
 		HASH_DELETE(hh, s->by_session, c);
 	c->state = CONN_CLOSED;
+	out_forget(c);
 	watcher_drop(s->watches, &c->watcher);
 	ring_clear(c);
 	pk_buf_release(&c->held);

@@ -57,6 +57,8 @@ struct conn {
 	bool gone;           /* the shell let go of it: free once refs is 0 */
 	bool blocked;        /* a slow reader: its output is over the limit */
 	bool paused;         /* what the shell was told */
+	size_t out_bytes;    /* of a slow reader, as of the last reply; else 0 */
+	bool starved;        /* blocked because all slow readers together are over the limit */
 	bool touched;
 	bool read_only; /* it was told so: it goes when a leader is found */
 	bool deferred;  /* its reconfig is under way: what comes behind it is held */
@@ -104,6 +106,8 @@ struct server {
 	int64_t large_bytes;  /* of those that are large */
 	int64_t tokens, filled_ms;
 	bool draining;
+	size_t out_total;     /* of all out_bytes */
+	bool starving;        /* some connection is starved */
 	struct local *locals; /* by id: server_local.c */
 	struct session_clock *local_clock;
 	bool read_only;    /* no leader for too long: who asked for it is served reads */
@@ -221,6 +225,8 @@ void conn_flow(struct conn *c);
 struct conn *conn_of_session(struct server *s, uint64_t session_id);
 void conn_tell(void *owner, int32_t event, struct pk_bytes path, void *arg);
 void conn_send(struct conn *c, struct pk_bytes frame);
+/* Slow readers together are over the limit: close the slowest until they are not. */
+void conns_shed(struct server *s);
 void conns_close_all(struct server *s, const char *reason);
 
 bool password_eq(const uint8_t a[16], const uint8_t b[16]);

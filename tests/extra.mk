@@ -63,3 +63,8 @@ examples-check: $(PROGRAMS)
 .PHONY: recover-check
 recover-check: $(PROGRAMS)
 	@$(PROVE) tests/recover/run.py
+
+# Keys and certificates between servers, and who is kept out. ONLY=key,certificates
+.PHONY: peers-check
+peers-check: $(PROGRAMS)
+	@$(PROVE) tests/peers/run.py

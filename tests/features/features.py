@@ -9,7 +9,9 @@ garbage on every port.
 import base64
 import hashlib
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -751,6 +753,145 @@ def disk_full_leader():
         finally:
             for folder in folders:
                 shutil.rmtree(folder)
+
+
+# ---- who does harm ---------------------------------------------------------------------------------
+def rss_mib(server):
+    with open(f"/proc/{server.process.pid}/status") as f:
+        for line in f:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) // 1024
+    raise NeverHappened("no VmRSS")
+
+
+@scenario(on_reference=False)
+def slow_readers():
+    """100 clients ask for 500 lists of 520 kB each and never read; half of them write behind it."""
+    with Cluster(KIND, 1, {"paddock.replyQueuesBytes": "64MiB"}) as cluster:
+        server = cluster.start().servers[0]
+        good = Client(server)
+        good.create("/big")
+        name = "x" * 480
+        for n in range(1060):
+            good.send(wire.CREATE, wire.create_body(f"/big/{name}{n:04}", b"", wire.WORLD, 0))
+        for n in range(1060):
+            good.reply()
+        expect("bytes of a list", 500000 < sum(4 + len(x) for x in good.call(
+            wire.GET_CHILDREN, wire.text("/big") + wire.boolean(False))[1][0]) < 540000, True)
+        before = rss_mib(server)
+        body = wire.text("/big") + wire.boolean(False)
+        asks = b"".join(wire.frame(wire.request(n, wire.GET_CHILDREN, body)) for n in range(500))
+        write = wire.frame(wire.request(500, wire.SET_DATA, wire.text("/big") + wire.buffer(b"x") + wire.int32(-1)))
+        bad = [Client(server) for _ in range(100)]
+        most = before
+        for i, b in enumerate(bad):
+            b.conn.sock.setblocking(False)
+            try:
+                b.conn.sock.send(asks + (write if i % 2 else b""))
+            except OSError:
+                pass                # closed already, or full
+            most = max(most, rss_mib(server))
+        for _ in range(50):
+            begin = time.monotonic()
+            expect("the good one", good.set("/big", b"y"), 0)
+            expect("is served soon", time.monotonic() - begin < 2, True)
+            most = max(most, rss_mib(server))
+        print(f"    RSS {before} MiB before, {most} MiB at most, {rss_mib(server)} MiB after", flush=True)
+        closed = [line for line in server.four_letters("mntr").splitlines() if "slow_readers_closed" in line]
+        expect("some were closed for it", len(closed) == 1 and int(float(closed[0].split("\t")[1])) > 0, True)
+        expect("RSS stays near the limit", most - before < 64 + 64, True)
+        slow = Client(server)       # not a reader in haste, but one who reads
+        for n in range(20):
+            slow.send(wire.GET_CHILDREN, body)
+        for n in range(20):
+            expect("a list", slow.reply(20)[0], 0)
+        slow.end()
+        good.end()
+
+
+def garbage(rng, port_kind):
+    """Bytes of no good: noise, frames with noise in them, good frames cut, doubled or changed."""
+    if port_kind == "client" and rng.random() < 0.7:
+        out = b"" if rng.random() < 0.1 else wire.frame(wire.connect_request(rng.randrange(-5, 60000)))
+        for _ in range(rng.randrange(1, 20)):
+            what = rng.random()
+            code = rng.choice(list(range(-12, 25)) + list(range(99, 110)))
+            if code in (wire.CREATE_SESSION,):
+                continue
+            path = rng.choice(["/", "/a", "/zookeeper", "a", "", "/a/../b", "/" + "x/" * 500 + "y", None])
+            body = rng.choice([rng.randbytes(rng.randrange(60)), wire.text(path) + b"\0", wire.text(path),
+                               wire.create_body(path, b"d", wire.WORLD, rng.randrange(-2, 9)),
+                               wire.multi([(wire.CREATE, wire.create_body(path, None, wire.WORLD, 0))] * 3),
+                               wire.int32(2 ** 31 - 1) + b"x"])
+            frame = wire.frame(wire.request(rng.randrange(-9, 2 ** 31), code, body))
+            if what < 0.1:
+                frame = frame[:rng.randrange(len(frame))]
+            elif what < 0.2:
+                at = rng.randrange(len(frame))
+                frame = frame[:at] + rng.randbytes(1) + frame[at + 1:]
+            out += frame
+        return out
+    if port_kind == "admin" and rng.random() < 0.7:
+        return (rng.choice([b"GET", b"POST", b"PUT", b"\0", b"HEAD", b"G" * 5000]) + b" " +
+                rng.choice([b"/commands/mntr", b"/commands/" + rng.randbytes(20), b"/" * 9000, b"/metrics", b"*"]) +
+                b" HTTP/1." + rng.choice([b"0", b"1", b"9"]) + b"\r\n" +
+                rng.choice([b"", b"Host: x\r\n", b"Content-Length: 99999999999\r\n", b"X: " + b"y" * 20000 + b"\r\n",
+                            b"Transfer-Encoding: chunked\r\n", rng.randbytes(50) + b"\r\n"]) + b"\r\n" +
+                rng.randbytes(rng.randrange(100)))
+    return rng.choice([rng.randbytes(rng.randrange(1, 3000)), b"\0\0\0\x2c" + rng.randbytes(44),
+                       b"\x7f\xff\xff\xff" + b"x" * 100, b"\xff\xff\xff\xff", b"\0" * 1000, b"stat", b"mntr\n",
+                       b"\x16\x03\x01\x02\x00\x01" + rng.randbytes(500),
+                       b"PKRP" + rng.randbytes(200)])
+
+
+@scenario(on_reference=False)
+def garbage_on_every_port():
+    """3000 connections full of it to one server of three, on three ports; the cluster goes on."""
+    seed = int(os.environ.get("SEED", "1"))
+    rng = random.Random(seed)
+    admin_port = free_port()
+    with Cluster(KIND, 3, {}) as cluster:
+        for s in cluster.servers[:1]:
+            with open(os.path.join(s.folder, "zoo.cfg"), "a") as f:
+                f.write(f"admin.enableServer=true\nadmin.serverAddress=127.0.0.1\nadmin.serverPort={admin_port}\n")
+        cluster.start()
+        server = cluster.servers[0]
+        good = Client(server)
+        expect("create", good.create("/good", b"0"), 0)
+        ports = {"client": server.client_port, "peer": server.peer_port, "admin": admin_port}
+        before = most = rss_mib(server)
+        pid = server.process.pid
+        open_ones = []
+        for n in range(3000):
+            kind = rng.choice(["client", "client", "peer", "admin"])
+            try:
+                s = socket.create_connection(("127.0.0.1", ports[kind]), 5)
+                s.settimeout(5)
+                s.sendall(garbage(rng, kind))
+            except OSError:
+                s.close()
+                continue            # closed on us: its right
+            open_ones.append(s)
+            if len(open_ones) > 100:
+                open_ones.pop(rng.randrange(len(open_ones))).close()
+            if n % 100 == 0:
+                expect(f"seed {seed}, connection {n}: the good one writes", good.set("/good", str(n).encode()), 0)
+                expect("and reads", good.get("/good")[1][0], str(n).encode())
+                most = max(most, rss_mib(server))
+        for s in open_ones:
+            s.close()
+        expect("all servers run", [s.running for s in cluster.servers], [True] * 3)
+        expect("the same process", server.process.pid, pid)
+        print(f"    RSS {before} MiB before, {most} MiB at most", flush=True)
+        expect("RSS", most - before < 100, True)
+        other = Client(cluster.servers[1])
+        expect("sync", other.call(wire.SYNC, wire.text("/"))[0], 0)
+        expect("the others agree", other.get("/good")[1][0], good.get("/good")[1][0])
+        stats = dict(line.split("\t") for line in server.four_letters("mntr").splitlines())
+        counted = sum(int(float(v)) for k, v in stats.items() if "bad_frames" in k or "unrecoverable" in k)
+        expect("it left a trace", counted > 100, True)
+        good.end()
+        other.end()
 
 
 # ---- running -------------------------------------------------------------------------------------------

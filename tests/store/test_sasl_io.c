@@ -273,6 +273,14 @@ static void test_a_key_table_that_is_missing_or_a_user_principal_is_refused(void
 
 #define WITH(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
+/* libsasl2's plugins keep what they set up in globals of theirs; unloaded, the leak sanitizer takes
+ * that for lost. Here they stay. */
+int dlclose(void *handle);
+int dlclose(void *handle)
+{
+	return handle != NULL ? 0 : -1;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
