@@ -135,6 +135,7 @@ help:
 	 'make fuzz          every decoder, FUZZ_SECONDS=n each' \
 	 'make docs          the manual pages that come from tables' \
 	 'make fmt tidy      layout, and the rules a machine can check' \
+	 'make examples-check, peers-check, recover-check   examples; proof between servers; a lost majority' \
 	 'make cli-check     paddock from the outside: a cluster, every command, the leader killed' \
 	 'make man           manual pages into $(O)/man' \
 	 'make install       DESTDIR= PREFIX=/usr; make uninstall'

@@ -259,15 +259,15 @@ static void print_next(const struct recovery *r)
 	       "3. Start the others, empty, under the same or new addresses, with server lines "
 	       "that\n"
 	       "   name this server. They wait for this one to take them in.\n"
-	       "4. Take them in, one after the other (wants reconfigEnabled=true, and a super "
-	       "user\n"
-	       "   or skipACL=yes):\n"
-	       "       zkCli.sh -server HOST:PORT     of this server; then\n",
+	       "4. Take them in, one after the other, by this server (wants reconfigEnabled=true, "
+	       "and\n"
+	       "   a super user or skipACL=yes; zkCli.sh does it, too: reconfig -add ...):\n",
 	       r->me, r->cfg->data_dir, r->path);
 	for (size_t i = 0; i < f->member_count; i++)
 		if (f->members[i].id != r->me)
-			printf("       reconfig -add server.%" PRIu64 "=%s\n", f->members[i].id,
-			       f->members[i].address);
+			printf("       paddock zk reconfig --server HOST:PORT --add "
+			       "'server.%" PRIu64 "=%s'\n",
+			       f->members[i].id, f->members[i].address);
 }
 
 static int recover(struct recovery *r, bool yes, struct pk_err *err)

@@ -152,7 +152,7 @@ def lost_majority():
         status, said, complaint = recover(survivor, "--yes")
         expect("recover", (status, complaint), (0, ""))
         for s in lost:
-            if f"reconfig -add {line_of(s)}" not in said:
+            if f"paddock zk reconfig --server HOST:PORT --add '{line_of(s)}" not in said:
                 raise Broken(f"it does not say how to take in server {s.number}:\n{said}")
         with open(os.path.join(data(survivor), "recover.log")) as f:
             lines = f.read().splitlines()
@@ -264,6 +264,48 @@ def clients_that_saw_more():
             raise Broken("a session that only the others knew of lives on")
         client.create("/new", b"")
         end(client)
+
+
+@scenario
+def backup_of_one_server():
+    """A follower's files, copied while it was stopped, begin a new cluster: by the commands of docs/operations.md."""
+    paddock = os.path.join(os.path.dirname(our_command("")[0]), "paddock")
+    with Cluster("ours", 3, SETTINGS) as old, Cluster("ours", 3, SETTINGS) as new:
+        old.start()
+        client = connect(old.leader())
+        fill(client, 300)
+        at_backup = tree(client)
+        follower = old.followers()[0]
+        client.sync("/")
+        wait_for("the follower has it all", lambda: f"Zxid: {client.last_zxid:#x}" in follower.four_letters("srvr"), 10)
+        follower.stop()
+        copy = os.path.join(old.folder, "copy")
+        shutil.copytree(data(follower), copy)
+        old.restart(follower)
+        client.create("/later", b"not in the copy")
+        end(client)
+        old.stop()
+
+        home = new.servers[follower.number - 1]     # a log knows its server's number
+        shutil.rmtree(data(home))
+        shutil.copytree(copy, data(home))
+        status, said, complaint = recover(home, "--yes")
+        expect("recover", (status, complaint), (0, ""))
+        home.start()
+        wait_for("it leads", lambda: home.mode() == "leader", 20)
+        for s in new.servers:
+            if s is home:
+                continue
+            s.start()
+            done = subprocess.run([paddock, "zk", "reconfig", "--server", home.host, "--add",
+                                   f"{line_of(s)}:participant"], text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=60, preexec_fn=die_with_parent)
+            expect(f"paddock zk reconfig, which said {done.stdout!r} {done.stderr!r}", done.returncode, 0)
+        expect("the tree of the copy", same_everywhere(new), at_backup)
+        client = connect(*new.servers)
+        expect("servers in /zookeeper/config", servers_listed(client), ["1", "2", "3"])
+        end(client)
+        new.stop()
 
 
 @scenario
