@@ -238,12 +238,14 @@ static int load_manifests(struct opening *o, struct pk_err *err)
 			l->manifest_put = h.put;
 			l->manifest_first_segment = h.first_segment;
 			l->manifest_memory = data;
+			const uint8_t *payload = /* both parts may be empty, and the memory none */
+				data.data != NULL ? data.data + h.conf_bytes : NULL;
 			l->manifest = (struct rlog_manifest){
 				.index = h.index,
 				.term = h.term,
 				.conf_index = h.conf_index,
 				.conf = pk_bytes(data.data, h.conf_bytes),
-				.payload = pk_bytes(data.data + h.conf_bytes, h.payload_bytes),
+				.payload = pk_bytes(payload, h.payload_bytes),
 			};
 		} else {
 			pk_buf_release(&data);
