@@ -9,3 +9,8 @@ accept-fill: $(PROGRAMS)
 # WRITES=200000 NODES=20000 ONLY=paused,killed,emptied
 accept-catchup: $(PROGRAMS)
 	@$(PROVE) tests/accept/catchup.py
+
+# Ours and the reference in turn. ROWS=create,get SHAPES=1x1,64x16 TIME=1s ROUNDS=3
+.PHONY: bench-quick
+bench-quick: $(PROGRAMS)
+	@$(PROVE) tests/accept/quick.py
