@@ -347,6 +347,13 @@ bool raft_guard_send(struct raft_guard *g, const struct raft *r, struct raft_mes
 
 	if (m->server_id == 0 || m->server_address == NULL)
 		return false;
+	/* libraft answers a pre-vote with the term that was asked for. A candidate whose term is
+	 * older asks for it for ever, and if its log is the longest nobody else is elected. */
+	struct raft_request_vote_result *vote = &m->request_vote_result;
+	if ((g->on & RAFT_GUARD_TERM) && m->type == RAFT_IO_REQUEST_VOTE_RESULT &&
+	    vote->pre_vote == raft_tribool_true && !vote->vote_granted &&
+	    vote->term < r->current_term)
+		vote->term = r->current_term;
 	if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT)
 		return true;
 	if ((g->on & RAFT_GUARD_LATE) && g->completing_term != 0 &&

@@ -33,6 +33,7 @@ enum raft_guard_clause {
 	RAFT_GUARD_WAIT = 1u << 15,     /* G15: no waiting for an acknowledgement that came, or
 					   that a lost disk cannot give */
 	RAFT_GUARD_BELOW = 1u << 16, /* G16: what lies below our manifest is not appended again */
+	RAFT_GUARD_TERM = 1u << 18,  /* G18: a refused pre-vote says the newer term */
 	RAFT_GUARD_PLACE = 1u << 17, /* G17: a send that fails does not lose the peer's place */
 };
 
