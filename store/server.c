@@ -204,7 +204,7 @@ static void pending_fail_sent(struct server *s)
 	}
 }
 
-static void pending_fail_all(struct server *s, const char *reason)
+void pending_fail_all(struct server *s, const char *reason)
 {
 	outbox_clear(s);
 	while (s->pending_count > 0) {

@@ -199,6 +199,8 @@ uint64_t server_submit(struct server *s, const struct txn_op *op, const struct t
 		       size_t id_count, struct conn *c);
 /* Wait for the sync operation that is in the outbox, or a new one; not one before `after_seq`. */
 uint64_t server_submit_sync(struct server *s, struct conn *c, uint64_t after_seq);
+/* Every operation of ours that is on its way: forgotten, and who waits for it is closed. */
+void pending_fail_all(struct server *s, const char *reason);
 void server_set_tree(struct server *s, struct tree *t);
 
 /* server_count.c */

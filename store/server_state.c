@@ -219,6 +219,10 @@ static void import_swap(struct server *s)
 		import_end(s, tree_meta(s->tree)->index >= s->import.wanted ? 0 : PK_ESTATE);
 		return;
 	}
+	/* Whoever came while it was fetched: events between the two states would not be told, and
+	 * operations that are in the new one already are never seen applied. */
+	conns_close_all(s, "this server fetched its state anew");
+	pending_fail_all(s, "this server fetched its state anew");
 	state_release(s);
 	tree_close(s->tree);
 	s->tree = NULL;
