@@ -10,3 +10,7 @@ sim: $(O)/tests/sim/cluster_sim
 .PHONY: sim-cluster
 sim-cluster: $(O)/tests/sim/cluster_sim
 	@$< $(if $(SEED),--seed $(SEED) -v,--seeds $(SEEDS) --from $(FROM)) $(if $(CALM),--calm) $(if $(TWICE),--twice)
+
+# Tests of the server run on simulated clusters.
+$(O)/tests/store/test_server $(O)/tests/store/test_scenarios: $(O)/tests/store/test_%: $(O)/tests/store/test_%.o $(CLUSTER_OBJS) $(O)/libtests.a $(call archives,store)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(call libs,store) -lcmocka

@@ -723,7 +723,7 @@ int client_server(const struct client *c)
 	return c->server;
 }
 
-struct sim_conn *client_conn(struct client *c)
+struct sim_conn *client_wire(struct client *c)
 {
 	return c->conn;
 }

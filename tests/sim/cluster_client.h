@@ -51,7 +51,7 @@ enum client_state client_state(const struct client *c);
 uint64_t client_session(const struct client *c);
 int32_t client_timeout(const struct client *c);
 int client_server(const struct client *c);
-struct sim_conn *client_conn(struct client *c);
+struct sim_conn *client_wire(struct client *c);
 size_t client_outstanding(const struct client *c);
 uint64_t client_zxid(const struct client *c);
 void client_spoil_password(struct client *c, bool spoil);

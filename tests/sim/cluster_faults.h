@@ -131,7 +131,7 @@ static void disk(struct run *r)
 static void client(struct run *r)
 {
 	struct load *l = &r->loads[below(r, r->load_count)];
-	struct sim_conn *c = client_conn(l->client);
+	struct sim_conn *c = client_wire(l->client);
 
 	if (c == NULL)
 		return;

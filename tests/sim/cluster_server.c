@@ -386,6 +386,16 @@ static void trace_message(struct sim_server *n, uint64_t to, struct pk_bytes dat
 		sim_say(n->sim, "raft %d>%" PRIu64 " install %llu", n->index, to - 1,
 			m.install_snapshot.last_index);
 		break;
+	case RAFT_IO_REQUEST_VOTE:
+		sim_say(n->sim, "raft %d>%" PRIu64 " vote? term %llu last %llu/%llu pre %d",
+			n->index, to - 1, m.request_vote.term, m.request_vote.last_log_index,
+			m.request_vote.last_log_term, m.request_vote.pre_vote);
+		break;
+	case RAFT_IO_REQUEST_VOTE_RESULT:
+		sim_say(n->sim, "raft %d>%" PRIu64 " vote term %llu granted %d pre %d", n->index,
+			to - 1, m.request_vote_result.term, m.request_vote_result.vote_granted,
+			m.request_vote_result.pre_vote);
+		break;
 	default:
 		sim_say(n->sim, "raft %d>%" PRIu64 " type %d", n->index, to - 1, m.type);
 		break;
@@ -612,9 +622,11 @@ void sim_start(struct sim *s, int i)
 				     .response_bytes_max = 32u << 20,
 				     .watches_max = 1 << 20,
 				     .out_bytes_max = SIM_OUT_BYTES_MAX,
+				     .out_total_max = 1u << 30,
 				     .connect_wait_ms = 10000,
 				     .path_depth_max = 100,
-				     .auth_required = s->o.auth_required };
+				     .auth_required = s->o.auth_required,
+				     .auth_schemes = "digest" };
 	struct server_owner so = { .owner = n,
 				   .send = conn_out,
 				   .close = conn_shut,

@@ -446,7 +446,7 @@ static const char *run_one(uint64_t seed, bool calm, bool verbose, struct totals
 	t->hash = sim_hash(r->sim);
 	t->faults = faults;
 	for (size_t i = 0; i < r->load_count; i++)
-		if (client_conn(r->loads[i].client) != NULL)
+		if (client_wire(r->loads[i].client) != NULL)
 			client_drop(r->loads[i].client);
 	for (size_t i = 0; i < r->load_count; i++)
 		client_free(r->loads[i].client);

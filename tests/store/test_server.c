@@ -1,0 +1,495 @@
+/* store/server*.c on simulated clusters: order, queues, leaders that go, servers that lose things.
+ */
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+
+#include "tests/sim/cluster_client.h"
+#include "tests/sim/cluster_int.h"
+
+#define MOST 8
+
+struct who {
+	struct client *c;
+	struct pk_buf said; /* "create:0 getData:-101 closed " */
+};
+
+struct world {
+	struct sim *s;
+	struct who all[MOST];
+};
+
+static void on_reply(void *owner, const struct client_reply *r)
+{
+	struct who *w = owner;
+	const char *name = zk_opcode_name(r->op);
+
+	if (!r->lost && r->op != ZK_OP_PING)
+		pk_buf_printf(&w->said, "%s:%d ", name != NULL ? name : "?", r->err);
+}
+
+static void on_event(void *owner, int32_t type, struct pk_bytes path)
+{
+	struct who *w = owner;
+
+	pk_buf_printf(&w->said, "%s%.*s ", zk_event_name(type), (int)path.len, path.data);
+}
+
+static void on_state(void *owner, enum client_state state, const char *why)
+{
+	struct who *w = owner;
+
+	(void)state;
+	pk_buf_printf(&w->said, "%s ", why);
+}
+
+static int world_new(void **state, size_t servers, bool auth, uint64_t log_bytes)
+{
+	struct sim_options o = { .seed = 11,
+				 .servers = servers,
+				 .tick_ms = 2000,
+				 .commit_overlay_bytes = log_bytes / 2,
+				 .commit_log_bytes = log_bytes / 2,
+				 .snapshot_log_bytes = log_bytes,
+				 .trailing_entries = 10,
+				 .segment_bytes = 65536,
+				 .auth_required = auth };
+	o.verbose = getenv("SIM_VERBOSE") != NULL;
+	struct world *w = pk_alloc(sizeof(*w));
+
+	w->s = sim_new(&o);
+	for (int i = 0; i < MOST; i++) {
+		struct client_owner owner = { &w->all[i], on_reply, on_event, on_state };
+		w->all[i].c = client_new(w->s, i, 4000, &owner);
+	}
+	for (int i = 0; i < 100 && !sim_settled(w->s); i++)
+		sim_run(w->s, 100);
+	assert_true(sim_settled(w->s));
+	*state = w;
+	return 0;
+}
+
+static int setup1(void **state)
+{
+	return world_new(state, 1, false, 1 << 20);
+}
+
+static int setup3(void **state)
+{
+	return world_new(state, 3, false, 1 << 20);
+}
+
+static int setup_small(void **state)
+{
+	return world_new(state, 3, false, 20000);
+}
+
+static int setup_auth(void **state)
+{
+	return world_new(state, 1, true, 1 << 20);
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	bool fine = sim_violation(w->s) == NULL;
+
+	if (!fine)
+		print_message("%s\n", sim_violation(w->s));
+	for (int i = 0; i < MOST; i++) {
+		client_drop(w->all[i].c);
+		client_free(w->all[i].c);
+		pk_buf_release(&w->all[i].said);
+	}
+	sim_free(w->s);
+	free(w);
+	return fine ? 0 : -1;
+}
+
+static struct client *join(struct world *w, int who, int server)
+{
+	struct client *c = w->all[who].c;
+
+	for (int i = 0; i < 50 && client_state(c) != CLIENT_CONNECTED; i++) {
+		if (client_state(c) == CLIENT_IDLE)
+			client_connect(c, server);
+		sim_run(w->s, 100);
+	}
+	assert_int_equal(client_state(c), CLIENT_CONNECTED);
+	pk_buf_clear(&w->all[who].said);
+	return c;
+}
+
+static void expect(struct world *w, int who, const char *said)
+{
+	assert_string_equal(pk_buf_str(&w->all[who].said), said);
+	pk_buf_clear(&w->all[who].said);
+}
+
+static int follower(struct world *w)
+{
+	return (sim_leader(w->s) + 1) % 3;
+}
+
+/* ---- order ---- */
+
+static void test_replies_come_in_the_order_of_pipelined_requests(void **state)
+{
+	struct world *w = *state;
+	struct client *c = join(w, 0, follower(w));
+
+	client_create(c, ZK_OP_CREATE, "/a", "1", 0);
+	client_ask(c, ZK_OP_GET_DATA, "/a", false);
+	client_set(c, "/a", "2", -1);
+	client_ask(c, ZK_OP_GET_DATA, "/a", false); /* the model says it is 2 */
+	client_ask(c, ZK_OP_EXISTS, "/b", false);
+	client_delete(c, "/a", -1);
+	client_ask(c, ZK_OP_EXISTS, "/a", false);
+	sim_run(w->s, 1000);
+	expect(w, 0, "create:0 getData:0 setData:0 getData:0 exists:-101 delete:0 exists:-101 ");
+}
+
+static void test_reads_wait_for_own_writes_only(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w), l = sim_leader(w->s);
+	struct client *a = join(w, 0, f), *b = join(w, 1, f);
+
+	sim_cut(w->s, f, l, true); /* what it forwards waits */
+	client_create(a, ZK_OP_CREATE, "/a", "1", 0);
+	client_ask(a, ZK_OP_EXISTS, "/a", false);
+	client_ask(b, ZK_OP_EXISTS, "/a", false);
+	sim_run(w->s, 100);
+	expect(w, 0, "");
+	expect(w, 1, "exists:-101 ");
+	sim_cut(w->s, f, l, false);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:0 exists:0 ");
+}
+
+static void test_a_sync_is_shared_by_those_who_ask_in_one_turn(void **state)
+{
+	struct world *w = *state;
+	struct sim_conn *conns[3];
+	struct sim_server *n = &w->s->servers[0];
+	struct server_stats before, after;
+	uint8_t sync[] = { 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 1, '/' };
+	uint8_t write[] = { 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, '/', 'x', 0xff, 0xff, 0xff, 0xff };
+
+	for (int i = 0; i < 3; i++)
+		conns[i] = client_wire(join(w, i, 0));
+	server_stats(n->server, &before);
+	server_enter(n);
+	for (int i = 0; i < 3; i++)
+		server_conn_frame(conns[i]->conn, pk_bytes(sync, sizeof(sync)));
+	server_stats(n->server, &after);
+	assert_int_equal(after.proposals - before.proposals, 1);
+	/* behind a write of its own it needs a new one, which the others share */
+	server_conn_frame(conns[0]->conn, pk_bytes(write, sizeof(write)));
+	server_conn_frame(conns[0]->conn, pk_bytes(sync, sizeof(sync)));
+	server_conn_frame(conns[1]->conn, pk_bytes(sync, sizeof(sync)));
+	server_stats(n->server, &after);
+	assert_int_equal(after.proposals - before.proposals, 3);
+	assert_int_equal(after.outstanding - before.outstanding, 6);
+	/* the clients did not ask: drop them before the answers come */
+	for (int i = 0; i < 3; i++)
+		client_drop(w->all[i].c);
+	server_left(n);
+	sim_run(w->s, 500);
+}
+
+struct raw {
+	struct pk_buf said;
+};
+
+static void raw_frame(void *owner, struct pk_bytes body)
+{
+	struct raw *r = owner;
+
+	pk_buf_printf(&r->said, "%zu ", body.len);
+}
+
+static void raw_closed(void *owner, const char *reason)
+{
+	struct raw *r = owner;
+
+	pk_buf_printf(&r->said, "%s ", reason);
+}
+
+static void test_frames_that_come_while_joining_wait_for_the_session(void **state)
+{
+	struct world *w = *state;
+	struct sim_server *n = &w->s->servers[0];
+	struct raw raw = { PK_BUF_INIT };
+	struct sim_conn_owner owner = { &raw, raw_frame, raw_closed };
+	struct sim_conn *c = sim_connect(w->s, 0, &owner);
+	struct zk_connect_req req = { .timeout_ms = 4000,
+				      .password = pk_bytes("0123456789abcdef", 16) };
+	uint8_t ping[] = { 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11 };
+	struct pk_buf frame = PK_BUF_INIT;
+	struct server_stats st;
+
+	zk_connect_req_encode(&frame, &req);
+	server_enter(n);
+	server_conn_frame(c->conn, pk_buf_bytes(&frame));
+	server_conn_frame(c->conn, pk_bytes(ping, sizeof(ping)));
+	server_stats(n->server, &st);
+	assert_int_equal(st.connections_open, 0);
+	assert_true(c->paused);
+	server_left(n);
+	sim_run(w->s, 500);
+	assert_string_equal(pk_buf_str(&raw.said),
+			    "36 16 "); /* the connect reply, then the ping's */
+	assert_false(c->paused);
+	sim_conn_close(c);
+	pk_buf_release(&frame);
+	pk_buf_release(&raw.said);
+	sim_run(w->s, 100);
+}
+
+static void test_a_slow_reader_is_held_back_and_loses_nothing(void **state)
+{
+	struct world *w = *state;
+	struct client *a = join(w, 0, 0), *b = join(w, 1, 0);
+	char data[2001];
+	struct pk_buf want = PK_BUF_INIT;
+
+	memset(data, 'x', 2000);
+	data[2000] = 0;
+	client_create(a, ZK_OP_CREATE, "/a", data, 0);
+	sim_run(w->s, 300);
+	pk_buf_clear(&w->all[0].said);
+	sim_conn_slow(client_wire(a), 20000, 600); /* one frame seems to fill it */
+	for (int i = 0; i < 40; i++) {
+		client_ask(a, ZK_OP_GET_DATA, "/a", false);
+		pk_buf_printf(&want, "getData:0 ");
+	}
+	sim_run(w->s, 100);
+	assert_int_equal(client_state(a), CLIENT_CONNECTED);
+	assert_true(client_wire(a)->paused);
+	client_ask(b, ZK_OP_EXISTS, "/a", false);
+	sim_run(w->s, 100);
+	expect(w, 1, "exists:0 ");
+	sim_run(w->s, 2000);
+	expect(w, 0, pk_buf_str(&want));
+	assert_false(client_wire(a)->paused);
+	pk_buf_release(&want);
+}
+
+static void test_more_than_an_entry_holds_goes_in_several(void **state)
+{
+	struct world *w = *state;
+	struct client *c = join(w, 0, follower(w));
+	uint64_t entries = sim_stats(w->s)->entries;
+	char *data = pk_alloc(100001);
+	struct pk_buf want = PK_BUF_INIT;
+
+	memset(data, 'x', 100000);
+	client_create(c, ZK_OP_CREATE, "/a", NULL, 0);
+	for (int i = 0; i < 60; i++) {
+		client_set(c, "/a", data, -1);
+		client_ask(c, ZK_OP_EXISTS, "/a", false);
+		pk_buf_printf(&want, "setData:0 exists:0 ");
+	}
+	sim_run(w->s, 10000);
+	pk_buf_drop(&w->all[0].said, strlen("create:0 "));
+	expect(w, 0, pk_buf_str(&want));
+	assert_in_range(sim_stats(w->s)->entries - entries, 6, 80);
+	pk_buf_release(&want);
+	free(data);
+}
+
+/* ---- leaders that go ---- */
+
+static void test_who_waited_for_a_lost_leader_is_closed_and_nobody_else(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w), l = sim_leader(w->s);
+	struct client *a = join(w, 0, f), *b = join(w, 1, f), *c = join(w, 2, f);
+
+	client_ask(b, ZK_OP_EXISTS, "/a", true);
+	sim_run(w->s, 100);
+	expect(w, 1, "exists:-101 ");
+	sim_cut(w->s, f, l, true);
+	client_create(a, ZK_OP_CREATE, "/a", "1", 0); /* is sent to it, arrives or not */
+	sim_run(w->s, 30);
+	sim_crash(w->s, l, false);
+	sim_run(w->s, 100);
+	expect(w, 0, "closed ");
+	client_create(c, ZK_OP_CREATE, "/a", "2", 0); /* waits here for the next one */
+	sim_heal(w->s);
+	sim_run(w->s, 2500);
+	expect(w, 2, "create:0 ");
+	expect(w, 1, "NodeCreated/a "); /* its watch is still there, and so is it */
+}
+
+static void test_the_leaders_own_clients_are_closed_with_its_leadership(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+	struct client *a = join(w, 0, l), *b = join(w, 1, l);
+
+	for (int i = 0; i < 3; i++) {
+		sim_cut(w->s, l, i, i != l);
+		sim_cut(w->s, i, l, i != l);
+	}
+	client_create(a, ZK_OP_CREATE, "/a", "1", 0);
+	sim_run(w->s, 2000);
+	expect(w, 0, "closed ");
+	assert_int_equal(client_state(b), CLIENT_CONNECTED);
+	sim_heal(w->s);
+	sim_run(w->s, 3000);
+	client_ask(b, ZK_OP_EXISTS, "/a", false);
+	sim_run(w->s, 500);
+	expect(w, 1, "exists:-101 ");
+}
+
+/* ---- refusals ---- */
+
+static void test_an_unknown_operation_ends_the_connection(void **state)
+{
+	struct world *w = *state;
+	struct client *c = join(w, 0, 0);
+
+	client_raw(c, 999, PK_BYTES_NONE);
+	sim_run(w->s, 300);
+	expect(w, 0, "?:-6 closed ");
+}
+
+static void test_a_request_before_required_authentication_ends_the_connection(void **state)
+{
+	struct world *w = *state;
+	struct client *a = join(w, 0, 0), *b = join(w, 1, 0);
+
+	client_raw(a, ZK_OP_PING, PK_BYTES_NONE);
+	client_auth(b, "digest", "u:p");
+	client_ask(b, ZK_OP_EXISTS, "/a", false);
+	sim_run(w->s, 300);
+	assert_non_null(strstr(pk_buf_str(&w->all[0].said), "closed"));
+	expect(w, 1, "auth:0 exists:-101 ");
+}
+
+static void test_a_full_disk_refuses_writes_and_answers_reads(void **state)
+{
+	struct world *w = *state;
+	struct client *c = join(w, 0, follower(w));
+
+	for (int i = 0; i < 3; i++)
+		sim_refuse_writes(w->s, i, true);
+	client_create(c, ZK_OP_CREATE, "/a", "1", 0);
+	client_ask(c, ZK_OP_EXISTS, "/a", false);
+	client_ask(c, ZK_OP_SYNC, "/", false);
+	client_connect(w->all[1].c, follower(w));
+	sim_run(w->s, 500);
+	expect(w, 0, "create:-1 exists:-101 sync:0 ");
+	expect(w, 1, "closed ");
+	for (int i = 0; i < 3; i++)
+		sim_refuse_writes(w->s, i, false);
+	client_create(c, ZK_OP_CREATE, "/a", "1", 0);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:0 ");
+}
+
+/* ---- servers that lose things ---- */
+
+static void write_some(struct world *w, int who, int count)
+{
+	struct client *c = w->all[who].c;
+
+	for (int i = 0; i < count; i++) {
+		client_create(c, ZK_OP_CREATE, "/s", "0123456789012345678901234567890123456789",
+			      ZK_CREATE_SEQUENTIAL);
+		if (i % 20 == 19)
+			sim_run(w->s, 200);
+	}
+	sim_run(w->s, 500);
+}
+
+static void test_a_wiped_server_comes_back_to_the_same_leader(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w), l = sim_leader(w->s);
+
+	join(w, 0, l);
+	write_some(w, 0, 600);
+	assert_true(sim_settled(w->s));
+	sim_crash(w->s, f, true);
+	sim_wipe(w->s, f);
+	sim_start(w->s, f);
+	for (int i = 0; i < 30 && (!sim_settled(w->s) || sim_joining(w->s, f)); i++) {
+		write_some(w, 0, 1);
+		sim_run(w->s, 200);
+	}
+	assert_true(sim_settled(w->s));
+	assert_false(sim_joining(w->s, f));
+	assert_int_equal(sim_leader(w->s), l);
+	assert_true(sim_stats(w->s)->imports > 0);
+}
+
+static void test_a_server_down_during_an_election_needs_no_state(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w), l = sim_leader(w->s), other = 3 - f - l;
+
+	join(w, 0, other);
+	write_some(w, 0, 300);
+	sim_crash(w->s, f, false);
+	sim_crash(w->s, l, false);
+	sim_run(w->s, 100);
+	sim_start(w->s, l);
+	sim_run(w->s, 3000); /* a new term, without f */
+	sim_start(w->s, f);
+	sim_run(w->s, 3000);
+	assert_true(sim_settled(w->s));
+	assert_int_equal(sim_stats(w->s)->imports, 0);
+}
+
+static void test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w), l = sim_leader(w->s);
+	struct client *c = w->all[1].c;
+
+	join(w, 0, l);
+	write_some(w, 0, 20);
+	sim_crash(w->s, f, false);
+	write_some(w, 0, 600);
+	sim_disk_slow(w->s, f, 0, 2000000);
+	sim_start(w->s, f);
+	bool came = false;
+	for (int i = 0; i < 400 && sim_stats(w->s)->imports == 0; i++) {
+		if (w->s->servers[f].importing && client_state(c) == CLIENT_IDLE) {
+			client_connect(c, f);
+			came = true;
+		}
+		sim_run(w->s, 10);
+	}
+	assert_true(came);
+	assert_int_equal(sim_stats(w->s)->imports, 1);
+	sim_run(w->s, 50);
+	assert_int_not_equal(client_state(c), CLIENT_CONNECTING); /* and not left to wait */
+}
+
+int main(void)
+{
+#define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_replies_come_in_the_order_of_pipelined_requests, setup3),
+		T(test_reads_wait_for_own_writes_only, setup3),
+		T(test_a_sync_is_shared_by_those_who_ask_in_one_turn, setup1),
+		T(test_frames_that_come_while_joining_wait_for_the_session, setup1),
+		T(test_a_slow_reader_is_held_back_and_loses_nothing, setup1),
+		T(test_more_than_an_entry_holds_goes_in_several, setup3),
+		T(test_who_waited_for_a_lost_leader_is_closed_and_nobody_else, setup3),
+		T(test_the_leaders_own_clients_are_closed_with_its_leadership, setup3),
+		T(test_an_unknown_operation_ends_the_connection, setup1),
+		T(test_a_request_before_required_authentication_ends_the_connection, setup_auth),
+		T(test_a_full_disk_refuses_writes_and_answers_reads, setup3),
+		T(test_a_wiped_server_comes_back_to_the_same_leader, setup_small),
+		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
+		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
+		  setup_small),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
