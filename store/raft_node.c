@@ -337,7 +337,7 @@ static int raft_run(struct raft_node *n, struct pk_err *err)
 	raft_set_pre_vote(r, true);
 	/* A lone voter would become leader, and apply, before we have returned: hidden from
 	 * itself it waits for the first tick. */
-	r->id = 0;
+	r->id = UINT64_MAX;
 	rv = raft_start(r);
 	r->id = n->cfg.id;
 	if (rv != 0)

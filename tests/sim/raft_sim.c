@@ -12,8 +12,10 @@
  */
 #include "tests/sim/raft_cluster.c"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 struct run {
 	struct cluster *c;
@@ -251,8 +253,25 @@ static const char *run_one(struct run *r, uint64_t seed, uint32_t guard, struct 
 	return why != NULL ? text : NULL;
 }
 
+/* A failed assertion, or memory gone wrong, is found by its seed too. */
+static volatile uint64_t running;
+
+static void on_abort(int signal_number)
+{
+	char text[96];
+	int len = snprintf(text, sizeof(text),
+			   "FAILED seed %" PRIu64 ": signal %d\n  replay: make sim SEED=%" PRIu64
+			   "\n",
+			   running, signal_number, running);
+
+	pk_ignore(write(STDERR_FILENO, text, (size_t)len), "we are on our way out");
+	_exit(1);
+}
+
 int main(int argc, char **argv)
 {
+	signal(SIGABRT, on_abort);
+	signal(SIGSEGV, on_abort);
 	uint64_t seeds = 1, from = 1;
 	uint32_t guard = RAFT_GUARD_ALL;
 	struct run r = { 0 };
@@ -277,7 +296,9 @@ int main(int argc, char **argv)
 			       2;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &start);
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (uint64_t s = from; s < from + seeds; s++) {
+		running = s;
 		const char *why = run_one(&r, s, guard, &t);
 		if (why != NULL) {
 			printf("FAILED seed %" PRIu64 ": %s\n  replay: make sim SEED=%" PRIu64 "\n",
