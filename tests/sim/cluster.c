@@ -255,12 +255,28 @@ int64_t sim_session_heard_us(struct sim *s, uint64_t session)
 
 /* ---- life ---- */
 
+static const char *sim_top_dir(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (access("/dev/shm", W_OK) == 0)
+		return "/dev/shm";
+	return tmp != NULL ? tmp : "/tmp";
+}
+
+void sim_sweep(int pid)
+{
+	char command[120];
+
+	snprintf(command, sizeof(command), "rm -rf '%.30s'/pk-sim.%d.*", sim_top_dir(), pid);
+	if (system(command) != 0)
+		fprintf(stderr, "cannot remove what process %d left\n", pid);
+}
+
 struct sim *sim_new(const struct sim_options *o)
 {
 	struct sim *s = pk_alloc(sizeof(*s));
-	const char *top = access("/dev/shm", W_OK) == 0 ? "/dev/shm"
-			  : getenv("TMPDIR") != NULL    ? getenv("TMPDIR")
-							: "/tmp";
+	const char *top = sim_top_dir();
 
 	PK_ASSERT(o->servers > 0 && o->servers <= SIM_SERVERS_MAX);
 	s->o = *o;
@@ -270,7 +286,7 @@ struct sim *sim_new(const struct sim_options *o)
 	LIST_INIT(&s->wires);
 	LIST_INIT(&s->conns);
 	s->model = model_new();
-	snprintf(s->root, sizeof(s->root), "%.40s/pk-sim.XXXXXX", top);
+	snprintf(s->root, sizeof(s->root), "%.30s/pk-sim.%d.XXXXXX", top, (int)getpid());
 	if (mkdtemp(s->root) == NULL) {
 		perror(s->root);
 		exit(2);

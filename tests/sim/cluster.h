@@ -46,6 +46,7 @@ struct sim_stats {
 
 struct sim *sim_new(const struct sim_options *o);
 void sim_free(struct sim *s);
+void sim_sweep(int pid); /* remove the folders of a process that died in the middle of it */
 void sim_run(struct sim *s, int64_t ms); /* or until a violation */
 int64_t sim_now_us(const struct sim *s);
 static inline int64_t sim_now_ms(const struct sim *s)

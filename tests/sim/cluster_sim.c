@@ -482,7 +482,7 @@ static bool run_apart(uint64_t seed, bool calm, struct totals *one, char *why, s
 	if (waitpid(pid, &status, 0) != pid)
 		exit(2);
 	if (n != sizeof(got) || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		snprintf(why, why_bytes, "it died (status %#x)", status);
+		snprintf(why, why_bytes, "it died (status %#x)", status), sim_sweep((int)pid);
 	else
 		snprintf(why, why_bytes, "%s", got.why);
 	*one = got.t;
