@@ -240,8 +240,11 @@ static int io_send(struct raft_io *raft_io, struct raft_io_send *req,
 				     pk_buf_bytes(&io->scratch));
 		if (!sent && (io->guard.on & RAFT_GUARD_BUDGET)) {
 			s->status = RAFT_NOCONNECTION;
-			if (m.type == RAFT_IO_APPEND_ENTRIES)
+			if (m.type == RAFT_IO_APPEND_ENTRIES) {
+				s->peer_id = m.server_id;
+				s->term = m.append_entries.term;
 				s->first = m.append_entries.prev_log_index + 1;
+			}
 		}
 	}
 	TAILQ_INSERT_TAIL(&io->sent, s, link);

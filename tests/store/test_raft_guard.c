@@ -712,6 +712,93 @@ static void test_g14_nothing_is_cut_off_while_it_is_written(void **state)
 	assert_int_equal(end, 3);
 }
 
+static void say_refusal(struct lone *l, uint64_t from, uint64_t term, uint64_t rejected,
+			uint64_t last)
+{
+	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES_RESULT };
+
+	m.append_entries_result.term = term;
+	m.append_entries_result.rejected = rejected;
+	m.append_entries_result.last_log_index = last;
+	say(l, from, &m);
+}
+
+/* What the leader believes of a peer that acknowledged index 2 and then lost its disk. */
+static uint64_t match_of_a_wiped_peer(uint32_t guard)
+{
+	struct lone *l = lone_new(guard, 3);
+
+	become_leader(l);
+	propose(l);
+	stored(l);
+	say_result(l, 2, 2, 2);
+	assert_int_equal(raft_node_library(l->node)->leader_state.progress[1].match_index, 2);
+	say_refusal(l, 2, 2, 2, 0); /* once: it may be a late one */
+	assert_int_equal(raft_node_library(l->node)->leader_state.progress[1].match_index, 2);
+	for (int i = 0; i < 3; i++)
+		say_refusal(l, 2, 2, 2, 0);
+	uint64_t match = raft_node_library(l->node)->leader_state.progress[1].match_index;
+	lone_free(l);
+	return match;
+}
+
+static void test_g15_who_lost_its_disk_has_what_it_says(void **state)
+{
+	(void)state;
+	assert_int_equal(match_of_a_wiped_peer(ALL_BUT(RAFT_GUARD_WAIT)), 2);
+	assert_int_equal(match_of_a_wiped_peer(RAFT_GUARD_ALL), 0);
+}
+
+/* Where the leader goes on with a peer that it has not heard in its term, after a failed send. */
+static uint64_t next_index_of_a_silent_peer(uint32_t guard)
+{
+	struct lone *l = lone_new(guard, 3);
+
+	l->budget_spent = true;
+	become_leader(l);
+	elapse(l, 100);
+	uint64_t next = next_index_of_2(l);
+	lone_free(l);
+	return next;
+}
+
+static void test_g17_a_failed_send_does_not_lose_the_peers_place(void **state)
+{
+	(void)state;
+	assert_int_equal(next_index_of_a_silent_peer(ALL_BUT(RAFT_GUARD_PLACE)), 1);
+	assert_int_equal(next_index_of_a_silent_peer(RAFT_GUARD_ALL), 2);
+}
+
+/* The term in the answer to a pre-vote of an older term. */
+static uint64_t term_in_a_refused_pre_vote(uint32_t guard)
+{
+	struct lone *l = lone_new(guard, 3);
+	struct raft_message m = { .type = RAFT_IO_REQUEST_VOTE };
+
+	say_ask_vote(l, 3, 9, 1, 1, false); /* it takes that term over */
+	assert_int_equal(raft_node_term(l->node), 9);
+	m.request_vote = (struct raft_request_vote){ .term = 3,
+						     .candidate_id = 2,
+						     .last_log_index = 5,
+						     .last_log_term = 2,
+						     .pre_vote = true };
+	forget_sent(l);
+	say(l, 2, &m);
+	const struct sent *answer = last_sent(l, RAFT_IO_REQUEST_VOTE_RESULT);
+	assert_non_null(answer);
+	assert_false(answer->m.request_vote_result.vote_granted);
+	uint64_t term = answer->m.request_vote_result.term;
+	lone_free(l);
+	return term;
+}
+
+static void test_g18_a_refused_pre_vote_says_the_newer_term(void **state)
+{
+	(void)state;
+	assert_int_equal(term_in_a_refused_pre_vote(ALL_BUT(RAFT_GUARD_TERM)), 3);
+	assert_int_equal(term_in_a_refused_pre_vote(RAFT_GUARD_ALL), 9);
+}
+
 static void test_a_second_leader_of_our_term_is_refused(void **state)
 {
 	(void)state;
@@ -786,6 +873,9 @@ int main(void)
 		cmocka_unit_test(test_g12_a_membership_leaves_the_leader_when_it_is_stored),
 		cmocka_unit_test(test_g13_who_does_not_vote_grants_votes),
 		cmocka_unit_test(test_g14_nothing_is_cut_off_while_it_is_written),
+		cmocka_unit_test(test_g15_who_lost_its_disk_has_what_it_says),
+		cmocka_unit_test(test_g17_a_failed_send_does_not_lose_the_peers_place),
+		cmocka_unit_test(test_g18_a_refused_pre_vote_says_the_newer_term),
 		cmocka_unit_test(test_a_second_leader_of_our_term_is_refused),
 		cmocka_unit_test(test_a_large_backlog_travels_in_parts),
 	};
