@@ -8,6 +8,7 @@
 
 #define NODE_MAGIC        0x524e4f44u
 #define CATCH_UP_ENTRIES  64 /* a standby that lags no more may become a voter */
+#define FETCH_FACTOR      8  /* the log may grow to so many snapshot_log_bytes for a fetch */
 #define TRAILING_FRACTION 4  /* kept behind a snapshot: this part of snapshot_log_bytes */
 
 struct proposal {
@@ -145,6 +146,21 @@ static unsigned trailing_entries(const struct raft_node *n, uint64_t index)
 	return count > 0 ? count : 1; /* 0 would mean: replace the log */
 }
 
+/* A member is fetching state: what comes behind its manifest must still be here when it is done, or
+ * it needs another one, for ever. Within a bound, for the library keeps the log in memory. */
+static bool somebody_fetches(const struct raft_node *n)
+{
+	enum { SNAPSHOT = 2 }; /* libraft's PROGRESS__SNAPSHOT */
+
+	if (n->raft.state != RAFT_LEADER ||
+	    rlog_bytes(n->rio.log) > FETCH_FACTOR * n->cfg.snapshot_log_bytes)
+		return false;
+	for (unsigned i = 0; i < n->raft.configuration.n; i++)
+		if (n->raft.leader_state.progress[i].state == SNAPSHOT)
+			return true;
+	return false;
+}
+
 /*
  * libraft is about to snapshot its last applied index. Under load that is never durable in the
  * state, so the pending snapshot is moved back to the index that is: its fields are public, and
@@ -159,7 +175,7 @@ static int on_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigne
 	pk_buf_clear(&n->payload);
 	/* A membership that is not applied yet must not get into the snapshot: libraft copies the
 	 * newest one. */
-	if (n->rio.failed || raft_guard_conf_index(&n->rio.guard) > index)
+	if (n->rio.failed || raft_guard_conf_index(&n->rio.guard) > index || somebody_fetches(n))
 		return RAFT_BUSY;
 	report_skipped(n, index);
 	uint64_t durable = index;
