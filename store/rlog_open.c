@@ -833,7 +833,9 @@ static void fill_loaded(struct opening *o)
 		pk_buf_add_bytes(&out->manifest_memory, l->manifest.conf);
 		pk_buf_add_bytes(&out->manifest_memory, l->manifest.payload);
 		out->manifest.conf.data = out->manifest_memory.data;
-		out->manifest.payload.data = out->manifest_memory.data + l->manifest.conf.len;
+		out->manifest.payload.data = out->manifest_memory.data;
+		if (l->manifest.conf.len > 0)
+			out->manifest.payload.data += l->manifest.conf.len;
 	}
 }
 
