@@ -13,12 +13,13 @@ SAN ?=
 comma := ,
 space := $(subst ,, )
 ccname := $(notdir $(firstword $(CC)))
-O ?= build$(if $(filter-out gcc cc,$(ccname)),/$(ccname))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+MUTANTS ?=
+O ?= build$(if $(MUTANTS),/mutants)$(if $(filter-out gcc cc,$(ccname)),/$(ccname))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wpointer-arith -Wstrict-prototypes \
         -Wmissing-prototypes -Wformat=2 -Wundef -Wwrite-strings -Wdeclaration-after-statement
 WARN := $(filter-out -Wdeclaration-after-statement,$(WARN))
-CPPFLAGS += -D_GNU_SOURCE -DPADDOCK_VERSION='"$(VERSION)"'
+CPPFLAGS += -D_GNU_SOURCE -DPADDOCK_VERSION='"$(VERSION)"' $(if $(MUTANTS),-DPK_MUTANTS)
 CFLAGS_OPT ?= -O2 -g
 CFLAGS += -std=c17 $(CFLAGS_OPT) $(WARN) -fno-omit-frame-pointer -fstack-protector-strong -pthread
 LDFLAGS += -pthread -rdynamic
@@ -132,6 +133,7 @@ help:
 	 'make deps          install what building and testing need (Debian packages)' \
 	 'make check         unit tests; MOD=store, T=test_kv; SAN=address,undefined or SAN=thread' \
 	 'make clients       real ZooKeeper clients against the reference server and ours' \
+	 'make mutants       defects on purpose, and who notices them; M=name' \
 	 'make fuzz          every decoder, FUZZ_SECONDS=n each' \
 	 'make docs          the manual pages that come from tables' \
 	 'make fmt tidy      layout, and the rules a machine can check' \

@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "store/kv_impl.h"
 
 enum { RECORD_HEAD_BYTES = 2 + 4 };
@@ -61,6 +62,10 @@ int kv_export_next(struct kv_export *ex, size_t bytes_max, struct pk_buf *out)
 
 		if (out->len > start && out->len - start + bytes > bytes_max)
 			return 1;
+		if (MUTANT(export_loses_records) && ex->val.mv_size > 500) {
+			step(ex, MDB_NEXT);
+			continue;
+		}
 		pk_buf_add_le16(out, (uint16_t)ex->key.mv_size);
 		pk_buf_add_le32(out, (uint32_t)ex->val.mv_size);
 		pk_buf_add_bytes(out, kv_bytes(ex->key));

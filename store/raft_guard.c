@@ -1,6 +1,7 @@
 #include "store/raft_guard.h"
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "store/raft_msg.h"
 
 /* Debian's libraft-dev 0.15.0-1 on 64-bit machines: another layout needs this file read again. */
@@ -227,6 +228,16 @@ void raft_guard_trim(struct raft_guard *g, struct raft *r, struct raft_message *
 	struct raft_append_entries *a = &m->append_entries;
 	uint64_t covered = r->log.snapshot.last_index;
 
+	if (MUTANT(stale_leader_obeyed) && m->type == RAFT_IO_APPEND_ENTRIES)
+		a->term = r->current_term;
+	if (MUTANT(log_not_matched) && m->type == RAFT_IO_APPEND_ENTRIES)
+		a->prev_log_term = raft_guard_term_of(r, a->prev_log_index);
+	if (MUTANT(follower_commits_tail) && m->type == RAFT_IO_APPEND_ENTRIES)
+		a->leader_commit = UINT64_MAX;
+	if (MUTANT(vote_ignores_log) && m->type == RAFT_IO_REQUEST_VOTE)
+		m->request_vote.last_log_term = UINT64_MAX;
+	if (MUTANT(vote_twice) && m->type == RAFT_IO_REQUEST_VOTE)
+		r->voted_for = 0;
 	if (!(g->on & RAFT_GUARD_BELOW) || m->type != RAFT_IO_APPEND_ENTRIES ||
 	    a->prev_log_index >= covered || a->n_entries == 0 ||
 	    raft_guard_term_of(r, a->prev_log_index + 1) != 0)
@@ -367,6 +378,8 @@ bool raft_guard_send(struct raft_guard *g, const struct raft *r, struct raft_mes
 			g->matched = g->ae_covers;
 	}
 	uint64_t most = g->matched_term == r->current_term ? g->matched : 0;
+	if (MUTANT(ack_before_disk))
+		result->last_log_index = raft_guard_last_index(r);
 	if ((g->on & RAFT_GUARD_ACK) && result->last_log_index > most)
 		result->last_log_index = most;
 	return true;
@@ -392,6 +405,8 @@ void raft_guard_append(struct raft_guard *g, struct raft *r, const struct raft_e
 
 void raft_guard_tick(struct raft_guard *g, struct raft *r, bool writing, uint64_t now_ms)
 {
+	if (MUTANT(commit_without_majority) && r->state == RAFT_LEADER)
+		r->commit_index = r->last_stored;
 	if ((g->on & RAFT_GUARD_HOLD) && r->state == RAFT_FOLLOWER && writing)
 		r->election_timer_start = now_ms;
 	/* libraft forgets a silent leader by campaigning, which only a voter does; and who knows a

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "store/raft_io.h"
 
 #define NODE_MAGIC        0x524e4f44u
@@ -371,6 +372,28 @@ static int raft_run(struct raft_node *n, struct pk_err *err)
 	return 0;
 }
 
+/* Clauses of the guard that a mutant goes without. */
+static uint32_t guard_off(void)
+{
+	return (MUTANT(guard_commit) ? RAFT_GUARD_COMMIT : 0) |
+	       (MUTANT(guard_ack) ? RAFT_GUARD_ACK : 0) |
+	       (MUTANT(guard_late) ? RAFT_GUARD_LATE : 0) |
+	       (MUTANT(guard_write) ? RAFT_GUARD_WRITE : 0) |
+	       (MUTANT(guard_hold) ? RAFT_GUARD_HOLD : 0) |
+	       (MUTANT(guard_length) ? RAFT_GUARD_LENGTH : 0) |
+	       (MUTANT(guard_vote) ? RAFT_GUARD_VOTE : 0) |
+	       (MUTANT(guard_budget) ? RAFT_GUARD_BUDGET : 0) |
+	       (MUTANT(guard_rollback) ? RAFT_GUARD_ROLLBACK : 0) |
+	       (MUTANT(guard_alone) ? RAFT_GUARD_ALONE : 0) |
+	       (MUTANT(guard_change) ? RAFT_GUARD_CHANGE : 0) |
+	       (MUTANT(guard_grant) ? RAFT_GUARD_GRANT : 0) |
+	       (MUTANT(guard_cut) ? RAFT_GUARD_CUT : 0) |
+	       (MUTANT(guard_wait) ? RAFT_GUARD_WAIT : 0) |
+	       (MUTANT(guard_below) ? RAFT_GUARD_BELOW : 0) |
+	       (MUTANT(guard_place) ? RAFT_GUARD_PLACE : 0) |
+	       (MUTANT(guard_term) ? RAFT_GUARD_TERM : 0);
+}
+
 int raft_node_open(struct raft_node **out, const struct raft_node_config *cfg,
 		   const struct raft_node_owner *owner, struct rlog *log,
 		   const struct rlog_loaded *loaded, const struct raft_member *members,
@@ -385,12 +408,13 @@ int raft_node_open(struct raft_node **out, const struct raft_node_config *cfg,
 	PK_ASSERT(member_count <= RAFT_NODE_MEMBERS_MAX);
 	n->magic = NODE_MAGIC;
 	n->cfg = *cfg;
+	n->cfg.mute = cfg->mute && !MUTANT(wiped_server_votes);
 	memcpy(n->address, cfg->address, strlen(cfg->address));
 	n->cfg.address = n->address;
 	n->owner = *owner;
 	STAILQ_INIT(&n->proposals);
 	rio_init(&n->rio, &n->raft);
-	n->rio.guard.on = cfg->guard;
+	n->rio.guard.on = cfg->guard & ~guard_off();
 	n->rio.log = log;
 	n->rio.rng = rng;
 	n->rio.id = cfg->id;
@@ -650,8 +674,9 @@ static bool term_is_settled(const struct raft_node *n)
 {
 	const struct raft_guard *g = &n->rio.guard;
 
-	return n->raft.state == RAFT_LEADER && g->own_term == n->raft.current_term &&
-	       n->raft.commit_index >= g->own_first;
+	return n->raft.state == RAFT_LEADER &&
+	       (MUTANT(change_before_commit) ||
+		(g->own_term == n->raft.current_term && n->raft.commit_index >= g->own_first));
 }
 
 static bool quiet(const struct raft_node *n)

@@ -5,6 +5,7 @@
 
 #include "base/crc.h"
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "store/rlog_impl.h"
 
 /* ---- small things ------------------------------------------------------------------------------
@@ -132,7 +133,8 @@ static void add_synced_write(struct rlog *l, const char *name, uint64_t offset, 
 				    .name = name,
 				    .offset = offset,
 				    .data = pk_bytes(data, len) });
-	add_op(l, (struct disk_op){ .kind = DISK_SYNC, .name = name });
+	if (!MUTANT(log_not_synced))
+		add_op(l, (struct disk_op){ .kind = DISK_SYNC, .name = name });
 }
 
 static void launch(struct rlog *l, enum rlog_flight flight)
@@ -455,7 +457,8 @@ static void manifest_stored(struct rlog *l, struct rlog_item *item)
 		l->cut_bytes = l->written_bytes;
 		rlog_cut(l, UINT64_MAX - 1); /* all but the new segment */
 	} else if (item->manifest.index > item->keep_count) {
-		rlog_cut(l, item->manifest.index - item->keep_count);
+		rlog_cut(l, item->manifest.index - item->keep_count +
+				    (MUTANT(log_cut_too_far) ? 2 * item->keep_count : 0));
 	}
 }
 
@@ -571,6 +574,8 @@ void rlog_truncate(struct rlog *l, uint64_t index)
 	item->truncated_to = index;
 	rlog_run_cut(l, index);
 	l->next_index = index;
+	if (MUTANT(truncation_not_logged))
+		pk_buf_clear(&item->bytes);
 	enqueue(l, item);
 	l->sealed = false;
 	rlog_step(l);
@@ -635,7 +640,7 @@ int rlog_meta_put(struct rlog *l, struct rlog_meta next, struct pk_err *err)
 	 * answers are right, for nobody has been told yet. */
 	next.put = l->meta.put + 1;
 	rlog_meta_encode(block, &l->who, &next);
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < (MUTANT(term_in_one_copy) ? 1 : 2); i++) {
 		const char *name = i == l->meta_first ? "meta-1" : "meta-2";
 		int rc = l->disk->write_now(l->disk->impl, name, 0, pk_bytes(block, sizeof(block)),
 					    err);
@@ -660,6 +665,10 @@ int rlog_set_term(struct rlog *l, uint64_t term, struct pk_err *err)
 	PK_ASSERT(term >= l->meta.term);
 	next.term = term;
 	next.voted_for = 0;
+	if (MUTANT(term_not_stored)) {
+		l->meta = next;
+		return 0;
+	}
 	return rlog_meta_put(l, next, err);
 }
 
@@ -669,7 +678,7 @@ int rlog_set_vote(struct rlog *l, uint64_t server_id, struct pk_err *err)
 
 	if (l->failed != 0)
 		return pk_err_set(err, l->failed, "%s", l->failure.text);
-	next.voted_for = server_id;
+	next.voted_for = MUTANT(vote_not_stored) ? 0 : server_id;
 	return rlog_meta_put(l, next, err);
 }
 

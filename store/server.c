@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "store/server_int.h"
 
 #define DIGEST_EVERY_ENTRIES 1024
@@ -164,6 +165,8 @@ uint64_t server_submit(struct server *s, const struct txn_op *op, const struct t
 	mine.origin = s->cfg.id;
 	mine.seq = s->next_seq;
 	outbox_add(s, &mine, ids, id_count);
+	if (MUTANT(write_sent_twice) && mine.xid > 0)
+		outbox_add(s, &mine, ids, id_count);
 	s->next_seq++;
 	if (c != NULL)
 		c->refs++;
@@ -365,7 +368,7 @@ static int join_recv(struct server *s, uint64_t from_id, enum server_message typ
 static void join_step(struct server *s)
 {
 	if (!s->join.active || s->join.target == 0 || s->join.term != s->term ||
-	    tree_meta(s->tree)->index < s->join.target)
+	    (tree_meta(s->tree)->index < s->join.target && !MUTANT(wiped_server_joins_early)))
 		return;
 	s->join.active = false;
 	server_note(s, PK_LOG_INFO, "raft.joined", "index=%" PRIu64 " term=%" PRIu64,
@@ -407,7 +410,7 @@ void server_commit_done(struct server *s, struct kv_job *job, int rc, const stru
 	}
 	kv_commit_end(s->kv, job);
 	s->job = NULL;
-	s->durable = s->job_meta;
+	s->durable = MUTANT(durable_too_soon) ? *tree_meta(s->tree) : s->job_meta;
 	s->stats.durable_wall_ms = s->wall_ms;
 	s->stats.commits++;
 }
@@ -454,7 +457,9 @@ static void clock_fill(void *arg, const struct tree_session *session)
 {
 	struct server *s = arg;
 
-	session_clock_put(s->clock, session->id, session->gen, session->timeout_ms, s->now_ms);
+	if (!MUTANT(sessions_forgotten_by_leader))
+		session_clock_put(s->clock, session->id, session->gen, session->timeout_ms,
+				  s->now_ms);
 }
 
 static void leader_end(struct server *s)
@@ -539,6 +544,17 @@ static void digest_log(struct server *s)
 	};
 }
 
+static void fire_events(struct server *s, const struct tree_result *r)
+{
+	for (size_t i = 0; i < r->event_count; i++) {
+		pk_buf_clear(&s->event_frame); /* encoded by the first who is told */
+		s->event_acl = r->events[i].acl;
+		count_watches(
+			s, r->events[i].type,
+			watch_fire(s->watches, r->events[i].type, r->events[i].path, conn_tell, s));
+	}
+}
+
 static void apply_op(struct server *s, const struct txn_header *header, const struct txn_op *op,
 		     const struct txn_id *ids)
 {
@@ -548,13 +564,8 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 	tree_apply(s->tree, op, ids, r);
 	count_op(s, header, op, r);
 	digest_log(s);
-	for (size_t i = 0; i < r->event_count; i++) {
-		pk_buf_clear(&s->event_frame); /* encoded by the first who is told */
-		s->event_acl = r->events[i].acl;
-		count_watches(
-			s, r->events[i].type,
-			watch_fire(s->watches, r->events[i].type, r->events[i].path, conn_tell, s));
-	}
+	if (!MUTANT(event_after_reply))
+		fire_events(s, r);
 	if (op->origin == s->cfg.id) {
 		while (s->pending_count > 0 && pending_at(s, 0)->seq < op->seq) {
 			p = pending_pop(s);
@@ -597,6 +608,8 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 		conn_unref(p.waiters[i]);
 	}
 	free(p.waiters);
+	if (MUTANT(event_after_reply))
+		fire_events(s, r);
 }
 
 static void on_apply(void *owner, uint64_t index, uint64_t term, struct pk_bytes data)
@@ -669,6 +682,11 @@ static void on_role(void *owner, enum raft_node_role role, uint64_t term, uint64
 	}
 	if (role == RAFT_NODE_LEADER)
 		s->leading = true;
+	if (MUTANT(no_barrier) && role == RAFT_NODE_LEADER && !s->established) {
+		s->epoch_proposed = true;
+		leader_begin(s);
+		tree_session_each(s->tree, clock_fill, s);
+	}
 	if (leader_id != 0 && s->read_only)
 		read_only_end(s);
 	count_leader(s, was_leading, leader_before);
@@ -700,7 +718,7 @@ static bool on_snapshot(void *owner, uint64_t *index, struct pk_buf *payload)
 	s->commit_wanted = s->commit_wanted || s->durable.index < *index;
 	if (s->durable.index == 0)
 		return false;
-	if (s->durable.index < *index)
+	if (s->durable.index < *index && !MUTANT(snapshot_index_wrong))
 		*index = s->durable.index;
 	tree_meta_encode(&s->durable, payload);
 	return true;
@@ -825,7 +843,7 @@ static int forward_recv(struct server *s, uint64_t from_id, struct pk_bytes byte
 		if (mine && s->write_refused && op_grows(op.type))
 			refuse(s, &op);
 		else if (mine)
-			outbox_add(s, &op, ids, op.id_count);
+			outbox_add(s, &op, ids, MUTANT(forward_loses_identities) ? 0 : op.id_count);
 	}
 	txn_entry_release(&entry);
 	return rc == 0 ? 0 : PK_EPROTO;
@@ -833,6 +851,8 @@ static int forward_recv(struct server *s, uint64_t from_id, struct pk_bytes byte
 
 static int touch_recv(struct server *s, struct pk_bytes bytes, struct pk_err *err)
 {
+	if (MUTANT(touches_ignored))
+		return 0;
 	if (bytes.len % 8 != 0)
 		return pk_err_set(err, PK_EPROTO, "a list of sessions of %zu bytes", bytes.len);
 	for (size_t at = 0; s->clock != NULL && at < bytes.len; at += 8)
@@ -1043,9 +1063,11 @@ int server_open(struct server **out, const struct server_config *cfg,
 	/* server id, then 40 bits of time, then a counter: as ZooKeeper lays them out
 	 * (SessionTrackerImpl.initializeNextSessionId) */
 	s->next_session_id = (cfg->id << 56) | ((uint64_t)wall_ms << 24 >> 8 & ~(0xffull << 56));
+	if (MUTANT(session_id_reused))
+		s->next_session_id = (cfg->id << 56) + 1;
 	/* Numbers of an earlier life of this server may still be in the log: never the same again.
 	 */
-	s->next_seq = (uint64_t)wall_ms << 20 | 1;
+	s->next_seq = MUTANT(number_of_earlier_life) ? 1 : (uint64_t)wall_ms << 20 | 1;
 	s->sent_seq = s->next_seq - 1;
 	*out = s;
 	return 0;

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "store/server_int.h"
 #include "zkproto/record.h"
 
@@ -277,7 +278,7 @@ static void touch(struct conn *c)
 		local_touch(c);
 		return;
 	}
-	if (c->touched || c->read_only)
+	if (c->touched || (c->read_only && !MUTANT(read_only_touches)))
 		return;
 	c->touched = true;
 	if (s->touched_count == s->touched_cap) {
@@ -609,7 +610,7 @@ static void request(struct conn *c, struct pk_bytes frame)
 	switch (op_class(h.type)) {
 	case OP_READ:
 		q.kind = REQ_READ;
-		if (c->ring_count == 0 && !c->blocked &&
+		if ((c->ring_count == 0 || MUTANT(read_overtakes_write)) && !c->blocked &&
 		    !starve(c)) { /* nothing before it: no copy */
 			answer(c, &q, body);
 			return;
@@ -623,9 +624,13 @@ static void request(struct conn *c, struct pk_bytes frame)
 			q.seq = (uint64_t)(int64_t)ZK_ENOTREADONLY;
 			break;
 		}
-		q.kind = REQ_SYNC;
+		q.kind = MUTANT(sync_not_waited_for) || (MUTANT(sync_by_leader_alone) && s->leading)
+				 ? REQ_READ
+				 : REQ_SYNC;
 		q.body = pk_memdup(body.data, body.len);
 		q.len = (uint32_t)body.len;
+		if (q.kind == REQ_READ)
+			break;
 		q.seq = server_submit_sync(s, c, c->last_write_seq);
 		break;
 	case OP_WRITE:
@@ -831,7 +836,8 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 		conn_close(c, false, "no connect request at the start");
 		return;
 	}
-	if ((uint64_t)r.last_zxid_seen > last_zxid(c) && r.last_zxid_seen > 0) {
+	if ((uint64_t)r.last_zxid_seen > last_zxid(c) && r.last_zxid_seen > 0 &&
+	    !MUTANT(newer_client_let_in)) {
 		conn_close(c, false,
 			   "the client has seen a later state than is here: it must try another "
 			   "server");
@@ -856,7 +862,7 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 		return;
 	}
 	c->read_only = s->read_only;
-	if (r.session_id == 0) {
+	if (r.session_id == 0 || MUTANT(session_id_ignored)) {
 		if (s->read_only || s->cfg.local_sessions) {
 			begin_local(c);
 			return;
@@ -1061,6 +1067,12 @@ void server_conn_gone(struct conn *c)
 	pk_counter_add(s->metrics, M_CONNECTION_DROP_COUNT, 1);
 	if (!server_serving(s))
 		pk_counter_add(s->metrics, M_CNXN_CLOSED_WITHOUT_ZK_SERVER_RUNNING, 1);
+	if (MUTANT(lost_connection_ends_session) && c->state == CONN_OPEN && c->gen != 0)
+		server_submit(s,
+			      &(struct txn_op){ .type = ZK_OP_CLOSE_SESSION,
+						.session_id = c->session_id,
+						.gen = c->gen },
+			      NULL, 0, NULL);
 	if (c->state == CONN_OPEN)
 		HASH_DELETE(hh, s->by_session, c);
 	c->state = CONN_CLOSED;

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "store/server_int.h"
 
 #define STATE_CHUNK_BYTES     (256u << 10)
@@ -79,7 +80,7 @@ static void export_ask(struct server *s, uint64_t peer, uint64_t id, uint64_t le
 static void export_step(struct server *s, struct state_export *x)
 {
 	if (x->ex == NULL) {
-		if (s->durable.index < x->least_index)
+		if (s->durable.index < x->least_index && !MUTANT(older_state_sent))
 			return; /* the commit that holds it is under way */
 		x->ex = kv_export_open(s->kv);
 		x->index = s->durable.index;
@@ -186,7 +187,8 @@ static int end_recv(struct server *s, uint32_t count, struct pk_rd *in, struct p
 
 	if (in->bad)
 		return pk_err_set(err, PK_EPROTO, "the end of a state transfer without its index");
-	if (count != s->import.next_chunk || index < s->import.index) {
+	if (count != s->import.next_chunk ||
+	    (index < s->import.index && !MUTANT(older_state_installed))) {
 		import_ask(s);
 		return 0;
 	}
@@ -221,7 +223,8 @@ static void import_swap(struct server *s)
 	}
 	/* Whoever came while it was fetched: events between the two states would not be told, and
 	 * operations that are in the new one already are never seen applied. */
-	conns_close_all(s, "this server fetched its state anew");
+	if (!MUTANT(install_keeps_clients))
+		conns_close_all(s, "this server fetched its state anew");
 	pending_fail_all(s, "this server fetched its state anew");
 	state_release(s);
 	tree_close(s->tree);

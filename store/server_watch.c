@@ -1,3 +1,4 @@
+#include "base/mutant.h"
 #include "store/server_int.h"
 #include "zkproto/record.h"
 
@@ -50,9 +51,10 @@ static void set_one(struct conn *c, struct pk_bytes path, enum rule rule, uint64
 		tell_one(c, ZK_EVENT_DELETED, path);
 	} else if (rule == RULE_DATA && (int64_t)mzxid > (int64_t)seen_zxid) {
 		tell_one(c, ZK_EVENT_DATA_CHANGED, path);
-	} else if (rule == RULE_CHILD && (int64_t)pzxid > (int64_t)seen_zxid) {
+	} else if (rule == RULE_CHILD && (int64_t)pzxid > (int64_t)seen_zxid &&
+		   !MUTANT(missed_event_not_told)) {
 		tell_one(c, ZK_EVENT_CHILDREN_CHANGED, path);
-	} else {
+	} else if (!MUTANT(watch_lost_on_reconnect)) {
 		add(c, path, rule == RULE_DATA ? WATCH_DATA : WATCH_CHILD);
 	}
 }

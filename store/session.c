@@ -5,6 +5,7 @@
 #include <uthash.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 
 struct entry {
 	UT_hash_handle hh;
@@ -62,7 +63,8 @@ static void bucket_leave(struct session_clock *c, struct entry *e)
 
 static void bucket_join(struct session_clock *c, struct entry *e, int64_t heard_ms)
 {
-	struct bucket key = { .expiry_ms = ((heard_ms + e->timeout_ms) / c->tick_ms + 1) *
+	int64_t timeout_ms = MUTANT(expires_early) ? e->timeout_ms / 2 : e->timeout_ms;
+	struct bucket key = { .expiry_ms = ((heard_ms + timeout_ms) / c->tick_ms + 1) *
 					   c->tick_ms };
 
 	if (e->bucket != NULL && e->bucket->expiry_ms == key.expiry_ms)
@@ -131,7 +133,8 @@ void session_clock_tick(struct session_clock *c, int64_t now_ms, session_expired
 {
 	struct bucket *b;
 
-	while ((b = RB_MIN(buckets, &c->buckets)) != NULL && b->expiry_ms <= now_ms) {
+	while ((b = RB_MIN(buckets, &c->buckets)) != NULL && b->expiry_ms <= now_ms &&
+	       !MUTANT(expires_never)) {
 		struct entry *e = TAILQ_FIRST(&b->entries);
 
 		bucket_join(c, e, now_ms); /* leaves b, which goes with its last entry */

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 
 #include "base/crc.h"
+#include "base/mutant.h"
 #include "store/tree_impl.h"
 #include "zkproto/zk.h"
 
@@ -746,7 +747,7 @@ static bool list_allows(struct pk_bytes list, int32_t perm, const struct who *wh
 
 int32_t acl_check(struct tree *t, uint32_t id, int32_t perm, const struct who *who)
 {
-	if (who->skip_acl)
+	if (who->skip_acl || MUTANT(acl_not_checked))
 		return 0;
 	struct acl_list *l = by_id(t, id);
 	if ((l->world & perm) != 0)

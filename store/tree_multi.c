@@ -1,3 +1,4 @@
+#include "base/mutant.h"
 #include "store/tree_impl.h"
 #include "zkproto/multi.h"
 #include "zkproto/zk.h"
@@ -131,10 +132,14 @@ int32_t apply_multi(struct tree *t, struct write *w)
 	stage_begin(&t->stage);
 	while (err == 0 && zk_multi_next(&r, &op) == 1)
 		err = run_op(t, w, &op);
-	if (err == 0) {
+	if (err == 0 || MUTANT(multi_not_atomic)) {
 		stage_keep(&t->stage, t->kv);
 		t->acl_undo_count = 0;
 		zk_multi_end(&w->r->body);
+		if (err == 0)
+			return 0;
+		pk_buf_clear(&w->r->body);
+		error_results(w, count, op.index, err);
 		return 0;
 	}
 	roll_back(t, w, &before);

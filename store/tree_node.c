@@ -1,4 +1,5 @@
 #include "base/crc.h"
+#include "base/mutant.h"
 #include "store/tree_impl.h"
 
 /*
@@ -522,7 +523,9 @@ void node_stat(const struct node *n, struct zk_stat *out)
 		.version = n->version,
 		/* Stored: creates below it. Shown: creates and deletes, which are all creates but
 		 * those whose nodes are still there (DataNode.copyStat); wraps like Java's int. */
-		.cversion = (int32_t)(2 * (uint32_t)n->cversion - n->children),
+		.cversion = MUTANT(cversion_wrong)
+				    ? n->cversion
+				    : (int32_t)(2 * (uint32_t)n->cversion - n->children),
 		.aversion = n->aversion,
 		.ephemeral_owner = n->kind == NODE_EPHEMERAL ? (int64_t)n->owner : 0,
 		.data_length = (int32_t)n->data_bytes,

@@ -1,4 +1,5 @@
 #include "base/crc.h"
+#include "base/mutant.h"
 #include "store/tree_impl.h"
 
 /* ---- walks ---- */
@@ -84,9 +85,11 @@ static bool expired(const struct node *n, int64_t now_ms, int64_t never_used_ms)
 	if (n->children > 0)
 		return false;
 	if (n->kind == NODE_CONTAINER)
-		return n->cversion > 0 || (never_used_ms != 0 && elapsed_ms > never_used_ms);
+		return (n->cversion > 0 && !MUTANT(container_never_removed)) ||
+		       MUTANT(container_removed_early) ||
+		       (never_used_ms != 0 && elapsed_ms > never_used_ms);
 	PK_ASSERT(n->kind == NODE_TTL);
-	return elapsed_ms > (int64_t)(n->owner & TTL_MS_MAX);
+	return elapsed_ms > (int64_t)(n->owner & TTL_MS_MAX) / (MUTANT(ttl_early) ? 2 : 1);
 }
 
 void tree_expired_nodes(struct tree *t, int64_t now_ms, int64_t never_used_ms, size_t most,

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "base/mutant.h"
 #include "store/tree_impl.h"
 #include "zkproto/multi.h"
 #include "zkproto/zk.h"
@@ -57,7 +58,9 @@ static struct pk_bytes parent_shown(struct pk_bytes parent)
 
 static int32_t version_check(int32_t now, int32_t asked)
 {
-	return asked == ZK_VERSION_ANY || asked == now ? 0 : ZK_EBADVERSION;
+	return asked == ZK_VERSION_ANY || asked == now || MUTANT(version_not_checked)
+		       ? 0
+		       : ZK_EBADVERSION;
 }
 
 void write_stat(struct pk_buf *b, const struct node *n)
@@ -119,7 +122,9 @@ static struct pk_bytes create_path(struct tree *t, const struct zk_create_ttl_re
 
 	if (!zk_create_mode_sequential(req->flags))
 		return req->path;
-	int bytes = snprintf(number, sizeof(number), "%010d", parent->cversion);
+	int32_t next = MUTANT(sequence_number_reused) ? (int32_t)parent->children
+						      : parent->cversion;
+	int bytes = snprintf(number, sizeof(number), "%010d", next);
 	PK_ASSERT(bytes >= 10 && bytes < (int)sizeof(number));
 	pk_buf_clear(&t->path);
 	pk_buf_add_bytes(&t->path, req->path);
@@ -172,7 +177,7 @@ int32_t write_create(struct tree *t, struct write *w, int32_t type,
 	name = last_name(path, parent_path);
 	if (node_child(t, parent.id, name, &child))
 		return ZK_ENODEEXISTS;
-	if (parent.kind == NODE_EPHEMERAL)
+	if (parent.kind == NODE_EPHEMERAL && !MUTANT(ephemeral_has_children))
 		return ZK_ENOCHILDRENFOREPHEMERALS;
 	/* createTTL for a node without one: the reference accepts it here and then dies of it. */
 	if (type == ZK_OP_CREATE_TTL && req->ttl_ms <= 0)
@@ -247,7 +252,8 @@ void tree_remove(struct tree *t, struct pk_bytes path, struct tree_result *r)
 	PK_ASSERT(found && parent.children > 0);
 	node_change_begin(t, &parent);
 	parent.children--;
-	parent.pzxid = (int64_t)t->now.meta.zxid;
+	if (!MUTANT(pzxid_wrong))
+		parent.pzxid = (int64_t)t->now.meta.zxid;
 	node_change_end(t, &parent);
 
 	if (n.uncounted)
@@ -339,7 +345,7 @@ static void put_data(struct tree *t, struct node *n, struct pk_bytes path, struc
 	node_change_begin(t, n);
 	n->version = version;
 	n->mtime = t->time_ms;
-	n->mzxid = (int64_t)t->now.meta.zxid;
+	n->mzxid = (int64_t)t->now.meta.zxid - MUTANT(mzxid_wrong);
 	node_set_data(t, n, path, data);
 }
 

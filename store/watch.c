@@ -3,6 +3,7 @@
 #include <uthash.h>
 
 #include "base/mem.h"
+#include "base/mutant.h"
 #include "zkproto/zk.h"
 
 struct watch_path {
@@ -204,7 +205,11 @@ static size_t fire_at(struct watch_table *t, struct pk_bytes at, unsigned modes,
 			tell(x->key.watcher->owner, event, path, arg);
 			told++;
 		}
-		modes_clear(t, x, modes & (WATCH_DATA | WATCH_CHILD));
+		if (MUTANT(one_shot_fires_twice) && event == ZK_EVENT_DATA_CHANGED)
+			continue;
+		modes_clear(t, x,
+			    MUTANT(persistent_fires_once) ? ~0u
+							  : modes & (WATCH_DATA | WATCH_CHILD));
 	}
 	return told;
 }
@@ -227,7 +232,7 @@ size_t watch_fire(struct watch_table *t, int32_t event, struct pk_bytes path, wa
 	}
 	told += fire_at(t, path, here, event, path, tell, arg);
 	struct pk_bytes up = path;
-	while (t->recursive_count > 0 && up.len > 1) {
+	while (t->recursive_count > 0 && up.len > (MUTANT(recursive_not_at_root) ? 2 : 1)) {
 		while (up.len > 1 && up.data[up.len - 1] != '/')
 			up.len--;
 		if (up.len > 1)

@@ -48,6 +48,7 @@ docs-metrics:
 	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/admin/metrics_doc.py
 
 include tests/sim/cluster.mk
+include tests/mutants/mutants.mk
 
 # paddock, the program, from the outside.
 .PHONY: cli-check

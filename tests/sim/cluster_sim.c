@@ -3,6 +3,7 @@
  *
  *     cluster_sim --seeds N [--from S]    N seeds, each in a process of its own
  *     cluster_sim --seed S [-v]           one; a failure prints this command
+ *     cluster_sim --first                 no more after the first that fails
  *     cluster_sim --calm                  without faults
  *     cluster_sim --twice                 each seed two times: the events must be the same
  *
@@ -514,6 +515,7 @@ int main(int argc, char **argv)
 {
 	uint64_t seeds = 1, from = 1;
 	bool verbose = false, calm = false, twice = false, one = false;
+	uint64_t failures_max = FAILURES_MAX;
 	struct totals t = { 0 };
 	char why[700];
 
@@ -529,16 +531,18 @@ int main(int argc, char **argv)
 			calm = true;
 		else if (strcmp(argv[i], "--twice") == 0)
 			twice = true;
+		else if (strcmp(argv[i], "--first") == 0)
+			failures_max = 1;
 		else if (strcmp(argv[i], "-v") == 0)
 			verbose = true;
 		else
 			return fprintf(stderr,
 				       "usage: cluster_sim [--seeds N] [--from S] [--seed S] "
-				       "[--calm] [--twice] [-v]\n"),
+				       "[--first] [--calm] [--twice] [-v]\n"),
 			       2;
 	}
 	double start = now_s();
-	for (uint64_t s = from; s < from + seeds && t.failed < FAILURES_MAX; s++) {
+	for (uint64_t s = from; s < from + seeds && t.failed < failures_max; s++) {
 		struct totals this = { 0 }, again = { 0 };
 		bool ok;
 

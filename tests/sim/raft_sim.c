@@ -3,6 +3,7 @@
  *
  *     raft_sim --seeds N [--from S]    N seeds, one after the other
  *     raft_sim --seed S [-v]           one; a failure prints this command
+ *     raft_sim --first                 no more after the first that fails
  *     raft_sim --guard MASK            leave guard clauses out (hexadecimal), to see what they stop
  *
  * A seed decides the group's size, the links, the disks and the faults: servers killed and cut from
@@ -274,6 +275,7 @@ int main(int argc, char **argv)
 	signal(SIGSEGV, on_abort);
 	uint64_t seeds = 1, from = 1;
 	uint32_t guard = RAFT_GUARD_ALL;
+	bool first = false;
 	struct run r = { 0 };
 	struct totals t = { 0 };
 	struct timespec start, end;
@@ -288,16 +290,18 @@ int main(int argc, char **argv)
 			from = strtoull(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--guard") == 0 && more)
 			guard = (uint32_t)strtoul(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--first") == 0)
+			first = true;
 		else if (strcmp(argv[i], "-v") == 0)
 			r.verbose = true;
 		else
-			return fprintf(stderr,
-				       "usage: raft_sim [--seeds N] [--from S] [--seed S] [-v]\n"),
+			return fprintf(stderr, "usage: raft_sim [--seeds N] [--from S] [--seed S] "
+					       "[--first] [-v]\n"),
 			       2;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (uint64_t s = from; s < from + seeds; s++) {
+	for (uint64_t s = from; s < from + seeds && !(first && t.failed > 0); s++) {
 		running = s;
 		const char *why = run_one(&r, s, guard, &t);
 		if (why != NULL) {
