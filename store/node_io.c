@@ -28,6 +28,7 @@
 #define INSTALL_TIMEOUT_MS 600000
 #define WATCHES_MAX        (16u << 20)
 #define DISK_CHECK_MS      1000
+#define ASK_TELL_MS        5000
 #define DISK_ABOVE_BYTES   (64u << 20)
 
 struct node {
@@ -42,6 +43,7 @@ struct node {
 	struct rlog_loaded loaded;
 	bool joining;
 	struct found found;
+	int64_t tell_ms; /* what is awaited, next */
 
 	struct state_dir *states;
 	struct kv *kv;
@@ -265,6 +267,8 @@ static void owner_joined(void *owner)
 /* ---- peers ---- */
 
 static void probe_step(struct node *n);
+static void tell_what_is_awaited(const struct node *n);
+static void tell_what_is_awaited(const struct node *n);
 
 static int on_peer_frame(void *owner, uint64_t from_id, uint8_t type, struct pk_bytes body,
 			 struct pk_err *err)
@@ -283,21 +287,21 @@ static bool may_found(const struct node *n)
 	return n->cfg->db_autocreate || n->cfg->has_initialize;
 }
 
-static void on_welcome(void *owner, bool *has_data, uint64_t *members_hash)
+static struct found_answer on_welcome(void *owner, uint64_t peer_id, uint64_t peer_life)
 {
 	struct node *n = owner;
 
-	*has_data = found_has_data(n->raft, n->joining);
-	*members_hash = may_found(n) ? n->members_hash : 0;
+	return found_answer(&n->found, n->raft, n->joining, may_found(n) ? n->members_hash : 0,
+			    peer_id, peer_life);
 }
 
-static void on_peer_up(void *owner, uint64_t peer_id, bool has_data, uint64_t members_hash)
+static void on_welcomed(void *owner, uint64_t peer_id, const struct found_answer *answer)
 {
 	struct node *n = owner;
 
 	if (n->raft != NULL || n->stopping)
 		return;
-	int rc = found_peer(&n->found, peer_id, has_data, members_hash);
+	int rc = found_peer(&n->found, peer_id, answer);
 	if (rc == PK_ENOENT)
 		LOG_WARN("node.members",
 			 "peer=%" PRIu64 " note=\"it holds nothing and has no file initialize "
@@ -401,6 +405,11 @@ static void on_tick(void *owner)
 	server_tick(n->server);
 	peers_tick(n->peers);
 	commands_tick(n->commands);
+	if (n->raft == NULL && !n->stopping && net_now_ms(n->loop) >= n->tell_ms) {
+		if (n->tell_ms != 0)
+			tell_what_is_awaited(n);
+		n->tell_ms = net_now_ms(n->loop) + ASK_TELL_MS;
+	}
 	if (net_now_ms(n->loop) >= n->disk_check_ms) {
 		n->disk_check_ms = net_now_ms(n->loop) + DISK_CHECK_MS;
 		check_disk(n);
@@ -573,7 +582,7 @@ static int start_peers(struct node *n, struct pk_err *err)
 	struct peers_owner po = { .owner = n,
 				  .recv = on_peer_frame,
 				  .welcome = on_welcome,
-				  .up = on_peer_up,
+				  .welcomed = on_welcomed,
 				  .down = on_peer_down };
 	int rc = 0;
 
@@ -719,7 +728,8 @@ static int open_raft(struct node *n, struct pk_err *err)
 					   .snapshot_log_bytes = (uint64_t)cfg->snapshot_log_bytes,
 					   .trailing_entries = TRAILING_ENTRIES,
 					   .guard = RAFT_GUARD_ALL,
-					   .mute = n->joining };
+					   .mute = n->joining,
+					   .term_floor = n->joining ? found_term(&n->found) : 0 };
 
 	for (size_t i = 0; i < n->member_count; i++)
 		if (n->members[i].id == rc_cfg.id)
@@ -730,8 +740,10 @@ static int open_raft(struct node *n, struct pk_err *err)
 				n->joining ? 0 : n->member_count, net_now_ms(n->loop), &n->rng,
 				err);
 	rlog_loaded_release(&n->loaded);
-	if (rc == 0)
+	if (rc == 0) {
 		server_set_raft(n->server, n->raft, n->joining);
+		peers_ask(n->peers, 0);
+	}
 	return rc;
 }
 
@@ -765,6 +777,22 @@ static void drop_initialize(const struct node *n)
 	free(path);
 }
 
+static void tell_what_is_awaited(const struct node *n)
+{
+	if (n->found.data)
+		LOG_WARN(
+			"node.ask",
+			"terms=%zu needed=%zu note=\"there is a cluster; before this server joins "
+			"it, so many of the others must have told their term: start those that are "
+			"down; if they are lost for good, see paddock-store recover\"",
+			found_terms_known(&n->found), found_terms_needed(&n->found));
+	else
+		LOG_INFO("node.ask",
+			 "new=%zu voters=%zu note=\"this server holds nothing, and waits for one "
+			 "that does or for a majority as new as itself\"",
+			 found_fresh(&n->found), n->found.voter_count);
+}
+
 /* A server that holds nothing asks the others first (store/found.h). */
 static void probe_step(struct node *n)
 {
@@ -779,8 +807,10 @@ static void probe_step(struct node *n)
 	case FOUND_JOIN:
 		n->joining = true;
 		rc = write_joining(n, &err);
-		LOG_INFO("node.join", "note=\"others have data: this server follows, and votes "
-				      "once it has caught up\"");
+		LOG_INFO("node.join",
+			 "term=%" PRIu64 " note=\"others have data: this server follows, and votes "
+			 "once it has caught up\"",
+			 found_term(&n->found));
 		break;
 	case FOUND_NEW:
 		LOG_INFO("node.found", "voters=%zu new=%zu note=\"a new cluster begins\"",
@@ -806,10 +836,16 @@ static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
 		return rc;
 	bool nothing = n->loaded.record_count == 0 && !n->loaded.has_manifest &&
 		       n->loaded.term == 0;
-	if (!n->cfg->distributed || !nothing || n->joining)
+	if (!n->cfg->distributed || !nothing)
 		return open_raft(n, err);
-	found_init(&n->found, my_id(n->cfg), n->members, n->member_count,
-		   may_found(n) ? n->members_hash : 0);
+	uint64_t life = 0;
+	while (rc == 0 && life == 0)
+		rc = pk_random_secret(&life, sizeof(life), err);
+	if (rc != 0)
+		return rc;
+	found_init(&n->found, my_id(n->cfg), life, n->members, n->member_count,
+		   may_found(n) ? n->members_hash : 0, n->joining);
+	peers_ask(n->peers, life);
 	for (size_t i = 0; i < n->member_count;
 	     i++) { /* found or join: probe_step, once they answer */
 		const struct server_spec *s = &n->cfg->servers.all[i];

@@ -6,10 +6,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define HELLO_BYTES        32
-#define WELCOME_BYTES      10
-#define HELLO_MAGIC        0x4b444150u /* "PADK" */
-#define HELLO_VERSION      1
 #define FRAME_HEADER_BYTES 5
 #define HELLO_WAIT_MS      5000
 #define RETRY_LEAST_MS     50
@@ -26,7 +22,7 @@ struct peer {
 	struct net_timer *retry;
 	int64_t retry_ms;
 	bool welcome; /* greeted: frames may flow */
-	uint8_t greeting[WELCOME_BYTES];
+	uint8_t greeting[PEER_WELCOME_BYTES];
 	size_t greeting_len;
 	bool told_once; /* a failure was logged; the next ones only at debug */
 	size_t queued_before;
@@ -39,6 +35,8 @@ struct inlet {
 	struct peers *peers;
 	struct net_stream *stream;
 	uint64_t from; /* 0 until the hello */
+	uint64_t life; /* it asks: told anew when the answer changes */
+	uint8_t told[PEER_WELCOME_BYTES];
 	struct pk_buf in;
 	int64_t since_ms;
 	LIST_ENTRY(inlet) link;
@@ -53,6 +51,7 @@ struct peers {
 	LIST_HEAD(, peer) all;
 	LIST_HEAD(, inlet) inlets;
 	size_t inlet_count;
+	uint64_t life;
 	bool closing;
 };
 
@@ -70,13 +69,12 @@ static void dial(void *owner);
 
 static void hello(struct peer *p)
 {
-	uint8_t h[HELLO_BYTES];
+	uint8_t h[PEER_HELLO_BYTES];
 
-	pk_put_le32(h, HELLO_MAGIC);
-	pk_put_le32(h + 4, HELLO_VERSION);
-	pk_put_le64(h + 8, p->peers->cfg.cluster_id);
-	pk_put_le64(h + 16, p->peers->cfg.server_id);
-	pk_put_le64(h + 24, p->id);
+	peer_hello_encode(h, &(struct peer_hello){ .cluster_id = p->peers->cfg.cluster_id,
+						   .from_id = p->peers->cfg.server_id,
+						   .to_id = p->id,
+						   .life = p->peers->life });
 	net_stream_write(p->stream, pk_bytes(h, sizeof(h)));
 }
 
@@ -85,33 +83,45 @@ static void on_dialled(void *owner)
 	hello(owner);
 }
 
+static int welcomed(struct peer *p, struct pk_err *err)
+{
+	struct found_answer answer;
+	int rc = peer_welcome_decode(&answer, p->greeting, err);
+
+	p->greeting_len = 0;
+	if (rc != 0)
+		return rc;
+	if (!p->welcome) {
+		p->welcome = true;
+		p->told_once = false;
+		p->retry_ms = RETRY_LEAST_MS;
+		p->moved_ms = net_now_ms(p->peers->loop);
+		p->queued_before = 0;
+		LOG_INFO("peer.up", "id=%" PRIu64 " host=%s port=%u", p->id, addr(p)->host,
+			 addr(p)->peer_port);
+	}
+	p->peers->owner.welcomed(p->peers->owner.owner, p->id, &answer);
+	return 0;
+}
+
+/* Nothing but welcomes comes here: the connection is ours to speak on. */
 static void on_dialler_bytes(void *owner, struct pk_bytes in)
 {
 	struct peer *p = owner;
+	struct pk_err err = PK_ERR_INIT;
 
-	/* one welcome, once */
-	if (p->welcome || in.len > WELCOME_BYTES - p->greeting_len) {
-		net_stream_close(p->stream, "it spoke on a connection that is ours to speak on");
-		return;
+	while (in.len > 0) {
+		size_t room = sizeof(p->greeting) - p->greeting_len;
+		size_t len = in.len < room ? in.len : room;
+
+		memcpy(p->greeting + p->greeting_len, in.data, len);
+		p->greeting_len += len;
+		in = pk_bytes(in.data + len, in.len - len);
+		if (p->greeting_len == sizeof(p->greeting) && welcomed(p, &err) != 0) {
+			net_stream_close(p->stream, "%s", err.text);
+			return;
+		}
 	}
-	memcpy(p->greeting + p->greeting_len, in.data, in.len);
-	p->greeting_len += in.len;
-	if (p->greeting_len < WELCOME_BYTES)
-		return;
-	if (p->greeting[0] != HELLO_VERSION || p->greeting[1] > 1) {
-		net_stream_close(p->stream,
-				 "its welcome is of another version of the peer protocol");
-		return;
-	}
-	p->welcome = true;
-	p->told_once = false;
-	p->retry_ms = RETRY_LEAST_MS;
-	p->moved_ms = net_now_ms(p->peers->loop);
-	p->queued_before = 0;
-	LOG_INFO("peer.up", "id=%" PRIu64 " host=%s port=%u", p->id, addr(p)->host,
-		 addr(p)->peer_port);
-	p->peers->owner.up(p->peers->owner.owner, p->id, p->greeting[1] == 1,
-			   pk_get_le64(p->greeting + 2));
 }
 
 static void on_dialler_close(void *owner, const char *reason)
@@ -221,6 +231,11 @@ void peers_add(struct peers *ps, uint64_t id, const struct server_addr *addrs, s
 	net_timer_start(p->retry, 0, 0);
 }
 
+void peers_ask(struct peers *ps, uint64_t life)
+{
+	ps->life = life;
+}
+
 void peers_remove(struct peers *ps, uint64_t id)
 {
 	struct peer *p = peer_find(ps, id);
@@ -287,33 +302,42 @@ static bool named_right(const struct inlet *in, uint64_t from, struct pk_err *er
 static int greet(struct inlet *in, struct pk_err *err)
 {
 	const struct peers_config *cfg = &in->peers->cfg;
-	struct pk_rd r = { .in = pk_bytes(in->in.data, HELLO_BYTES) };
-	uint32_t magic = pk_rd_le32(&r), version = pk_rd_le32(&r);
-	uint64_t cluster = pk_rd_le64(&r), from = pk_rd_le64(&r), to = pk_rd_le64(&r);
+	struct peer_hello h;
+	int rc = peer_hello_decode(&h, in->in.data, err);
 
-	if (magic != HELLO_MAGIC)
-		return pk_err_set(err, PK_EPROTO, "it does not speak the peer protocol");
-	if (version != HELLO_VERSION)
-		return pk_err_set(err, PK_EPROTO,
-				  "it speaks version %u of the peer protocol, we %d", version,
-				  HELLO_VERSION);
-	if (cluster != cfg->cluster_id)
+	if (rc != 0)
+		return rc;
+	if (h.cluster_id != cfg->cluster_id)
 		return pk_err_set(err, PK_EPROTO,
 				  "it belongs to cluster %016" PRIx64 ", we to %016" PRIx64
 				  " (paddock.clusterName)",
-				  cluster, cfg->cluster_id);
-	if (to != cfg->server_id)
+				  h.cluster_id, cfg->cluster_id);
+	if (h.to_id != cfg->server_id)
 		return pk_err_set(err, PK_EPROTO,
 				  "it wants server %" PRIu64 ", we are %" PRIu64
 				  ": check the server.N lines and myid",
-				  to, cfg->server_id);
-	if (from == 0 || from == cfg->server_id)
+				  h.to_id, cfg->server_id);
+	if (h.from_id == 0 || h.from_id == cfg->server_id)
 		return pk_err_set(err, PK_EPROTO, "it says it is server %" PRIu64 ", which we are",
-				  from);
-	if (!named_right(in, from, err))
+				  h.from_id);
+	if (!named_right(in, h.from_id, err))
 		return err->code;
-	in->from = from;
+	in->from = h.from_id;
+	in->life = h.life;
 	return 0;
+}
+
+static void tell(struct inlet *in, bool again)
+{
+	struct peers_owner *owner = &in->peers->owner;
+	struct found_answer answer = owner->welcome(owner->owner, in->from, in->life);
+	uint8_t now[PEER_WELCOME_BYTES];
+
+	peer_welcome_encode(now, &answer);
+	if (again && memcmp(now, in->told, sizeof(now)) == 0)
+		return;
+	memcpy(in->told, now, sizeof(now));
+	net_stream_write(in->stream, pk_bytes(now, sizeof(now)));
 }
 
 static int inlet_frames(struct inlet *in, struct pk_err *err)
@@ -323,20 +347,13 @@ static int inlet_frames(struct inlet *in, struct pk_err *err)
 	int rc = 0;
 
 	if (in->from == 0) {
-		if (in->in.len < HELLO_BYTES)
+		if (in->in.len < PEER_HELLO_BYTES)
 			return 0;
 		rc = greet(in, err);
 		if (rc != 0)
 			return rc;
-		at = HELLO_BYTES;
-		uint8_t welcome[WELCOME_BYTES] = { HELLO_VERSION };
-		bool has_data = false;
-		uint64_t hash = 0;
-
-		ps->owner.welcome(ps->owner.owner, &has_data, &hash);
-		welcome[1] = has_data;
-		pk_put_le64(welcome + 2, hash);
-		net_stream_write(in->stream, pk_bytes(welcome, sizeof(welcome)));
+		at = PEER_HELLO_BYTES;
+		tell(in, false);
 	}
 	while (rc == 0 && in->in.len - at >= FRAME_HEADER_BYTES) {
 		uint32_t len = pk_get_le32(in->in.data + at);
@@ -437,9 +454,12 @@ void peers_tick(struct peers *ps)
 		if (now - p->moved_ms > PEER_STALL_MS)
 			net_stream_close(p->stream, "it took nothing for %d ms", PEER_STALL_MS);
 	}
-	LIST_FOREACH (in, &ps->inlets, link)
+	LIST_FOREACH (in, &ps->inlets, link) {
+		if (in->from != 0 && in->life != 0)
+			tell(in, true);
 		if (in->from == 0 && now - in->since_ms > HELLO_WAIT_MS)
 			net_stream_close(in->stream, "no greeting");
+	}
 }
 
 struct peers *peers_new(struct net_loop *loop, const struct peers_config *cfg,

@@ -9,9 +9,8 @@
  * dialler checks whom it reached, the acceptor who says it is that server.
  *
  *     dialler                         acceptor
- *       HELLO magic, version, cluster id, from id, to id  ->    not ours: closes, says why in its
- * log
- *                                    <-  WELCOME has data, members hash
+ *       HELLO (store/peer_greet.h)        ->    not ours: closes, says why in its log
+ *                                        <-  WELCOME, and again when it changed, if asked to
  *       le32 bytes | u8 type | body ...                   ->    handed up in order
  *
  * Bounds: PEER_FRAME_BYTES_MAX a frame, PEER_BUDGET_BYTES queued per peer (beyond: peer_send says
@@ -23,6 +22,7 @@
 
 #include "net/stream.h"
 #include "net/tls.h"
+#include "store/peer_greet.h"
 #include "store/server_spec.h"
 
 #define PEER_FRAME_BYTES_MAX (72u << 20)
@@ -38,10 +38,10 @@ struct peers_owner {
 	 */
 	int (*recv)(void *owner, uint64_t from_id, uint8_t type, struct pk_bytes body,
 		    struct pk_err *err);
-	/* What a peer that greets us is told of us: does this server hold anything that a new one
-	 * would not, and a hash of the members a new cluster would begin with. */
-	void (*welcome)(void *owner, bool *has_data, uint64_t *members_hash);
-	void (*up)(void *owner, uint64_t peer_id, bool has_data, uint64_t members_hash);
+	/* What a peer that greets us, in a life of its own when it is asking, is told of us. */
+	struct found_answer (*welcome)(void *owner, uint64_t peer_id, uint64_t peer_life);
+	/* A peer told us, on a connection that is up from now on. */
+	void (*welcomed)(void *owner, uint64_t peer_id, const struct found_answer *answer);
 	void (*down)(void *owner, uint64_t peer_id, const char *reason);
 };
 
@@ -60,6 +60,8 @@ struct peers *peers_new(struct net_loop *loop, const struct peers_config *cfg,
 			const struct peers_owner *owner);
 /* Listen on host:port (several calls for several addresses). */
 PK_CHECKED int peers_listen(struct peers *p, const char *host, uint16_t port, struct pk_err *err);
+/* This server asks (store/found.h), in this life: told with every hello from now on. 0: no more. */
+void peers_ask(struct peers *p, uint64_t life);
 /* Know a peer, or its new addresses, which are tried in turn, and keep a connection to it. */
 void peers_add(struct peers *p, uint64_t id, const struct server_addr *addrs, size_t count);
 void peers_remove(struct peers *p, uint64_t id);

@@ -327,6 +327,15 @@ static int bootstrap(struct raft_node *n, struct pk_buf *conf, const struct raft
 	return 0;
 }
 
+static int raise_term(struct raft_node *n, struct pk_err *err)
+{
+	if (n->raft.current_term >= n->cfg.term_floor)
+		return 0;
+	n->raft.current_term = n->cfg.term_floor;
+	n->raft.voted_for = 0;
+	return rlog_set_term(n->rio.log, n->cfg.term_floor, err);
+}
+
 static void node_settle(struct rio *io);
 
 static int raft_run(struct raft_node *n, struct pk_err *err)
@@ -436,6 +445,8 @@ int raft_node_open(struct raft_node **out, const struct raft_node_config *cfg,
 		rc = bootstrap(n, &conf, members, member_count, err);
 		n->rio.bootstrap = pk_buf_bytes(&conf);
 	}
+	if (rc == 0)
+		rc = raise_term(n, err);
 	if (rc == 0) {
 		rc = raft_run(n, err);
 		if (rc != 0) {

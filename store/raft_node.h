@@ -92,6 +92,9 @@ struct raft_node_config {
 	/* Neither vote nor ask for votes until raft_node_speak: this server may have promised
 	 * things in an earlier life that it cannot remember. */
 	bool mute;
+	/* Take nothing from a leader of an older term, whatever the disk remembers: stored before
+	 * anything else happens. 0: what the disk says. */
+	uint64_t term_floor;
 };
 
 /*

@@ -127,9 +127,12 @@ def kill_one_and_go_on(cluster):
     end(client)
 
 
+WELCOME_BYTES = 27  # store/peer_greet.h
+
+
 def hello(me, other):
     cluster_id = int.from_bytes(hashlib.sha256(b"paddock").digest()[:8], "little") | 1
-    return struct.pack("<IIQQQ", 0x4b444150, 1, cluster_id, me, other)
+    return struct.pack("<IIQQQQ", 0x4b444150, 2, cluster_id, me, other, 0)
 
 
 def welcome_of(server, host="127.0.0.1"):
@@ -139,7 +142,7 @@ def welcome_of(server, host="127.0.0.1"):
         s.sendall(hello(server.number % 3 + 1, server.number))
         answer = b""
         try:
-            while len(answer) < 10:
+            while len(answer) < WELCOME_BYTES:
                 part = s.recv(64)
                 if not part:
                     break
@@ -166,7 +169,7 @@ def plain_on_loopback():
     """The greeting of this test is right: a server without security answers it."""
     with Cluster("ours", 3) as cluster:
         cluster.start()
-        expect("bytes of its welcome", len(welcome_of(cluster.servers[0])), 10)
+        expect("bytes of its welcome", len(welcome_of(cluster.servers[0])), WELCOME_BYTES)
         cluster.stop()
 
 

@@ -42,6 +42,9 @@ struct wire { /* one connection: it outlives its end by what is under way */
 	struct frames frames;
 	size_t queued_bytes;
 	int64_t last_at_us, moved_us;
+	uint64_t life; /* of a dialler that asks */
+	struct found_answer told;
+	bool greeted;
 	bool up;    /* the dialler may send */
 	bool ended; /* nothing after what is in `frames` */
 	bool pumping;
@@ -142,7 +145,9 @@ void server_fini(struct sim *s, int i);
 void server_enter(struct sim_server *n); /* before any call of its functions */
 void server_left(struct sim_server *n);  /* after it */
 void server_peer_frame(struct sim_server *n, int from, uint8_t type, struct pk_bytes body);
-void server_peer_up(struct sim_server *n, int peer, bool has_data);
+void server_peer_told(struct sim_server *n, int peer, const struct found_answer *answer);
+struct found_answer server_answer(struct sim_server *n, int peer, uint64_t life);
+uint64_t server_asks(const struct sim_server *n); /* its life while it does, otherwise 0 */
 bool server_alive(const struct sim_server *n, uint64_t life);
 
 /* cluster_link.c */

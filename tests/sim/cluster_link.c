@@ -117,10 +117,12 @@ static void welcomed(struct sim *s, struct event *e)
 
 	if (n->dial[w->to].wire != w || w->ended)
 		return;
-	w->up = true;
-	w->moved_us = s->now_us;
-	n->dial[w->to].retry_ms = RETRY_LEAST_MS;
-	server_peer_up(n, w->to, e->n == 1);
+	if (!w->up) {
+		w->up = true;
+		w->moved_us = s->now_us;
+		n->dial[w->to].retry_ms = RETRY_LEAST_MS;
+	}
+	server_peer_told(n, w->to, &w->told);
 }
 
 static void greeted(struct sim *s, struct event *e)
@@ -130,7 +132,29 @@ static void greeted(struct sim *s, struct event *e)
 
 	if (!server_alive(to, w->to_life) || s->cut[w->from][w->to] || s->cut[w->to][w->from])
 		return; /* the dialler gives up by itself */
-	event_add(s, sim_delay(s), welcomed, w->from, w, found_has_data(to->raft, to->joining));
+	w->greeted = true;
+	w->told = server_answer(to, w->from, w->life);
+	event_add(s, sim_delay(s), welcomed, w->from, w, 0);
+}
+
+/* Who asks is told anew what has changed. */
+static void tell_again(struct sim_server *n)
+{
+	struct sim *s = n->sim;
+	struct wire *w;
+
+	LIST_FOREACH (w, &s->wires, link) {
+		if (w->to != n->index || w->to_life != n->life || !w->greeted || w->ended ||
+		    w->life == 0 || s->cut[w->to][w->from])
+			continue;
+		struct found_answer now = server_answer(n, w->from, w->life);
+		if (now.has_data == w->told.has_data && now.founded == w->told.founded &&
+		    now.counted == w->told.counted && now.term == w->told.term &&
+		    now.terms_needed == w->told.terms_needed)
+			continue;
+		w->told = now;
+		event_add(s, sim_delay(s), welcomed, w->from, w, 0);
+	}
 }
 
 static void dial_timeout(struct sim *s, struct event *e)
@@ -159,6 +183,7 @@ static void dial(struct sim *s, struct event *e)
 	w->to = to;
 	w->from_life = n->life;
 	w->to_life = s->servers[to].life;
+	w->life = server_asks(n);
 	STAILQ_INIT(&w->frames);
 	LIST_INSERT_HEAD(&s->wires, w, link);
 	n->dial[to].wire = w;
@@ -223,6 +248,7 @@ bool link_send(struct sim_server *n, int to, uint8_t type, struct pk_bytes body)
 
 void links_tick(struct sim_server *n)
 {
+	tell_again(n);
 	for (int i = 0; i < (int)n->sim->o.servers && n->up; i++) {
 		struct wire *w = n->dial[i].wire;
 		if (w != NULL && w->up && !STAILQ_EMPTY(&w->frames) &&

@@ -555,7 +555,8 @@ static void open_raft(struct sim_server *n)
 					.snapshot_log_bytes = s->o.snapshot_log_bytes,
 					.trailing_entries = s->o.trailing_entries,
 					.guard = RAFT_GUARD_ALL,
-					.mute = n->joining };
+					.mute = n->joining,
+					.term_floor = n->joining ? found_term(&n->found) : 0 };
 	server_raft_owner(n->server, &n->ro);
 	int rc = raft_node_open(&n->raft, &cfg, &ro, n->log, &n->loaded, members,
 				n->joining ? 0 : s->o.servers, s->now_us / SIM_MS, &n->rng, &err);
@@ -575,15 +576,25 @@ static void found_step(struct sim_server *n)
 	open_raft(n);
 }
 
-void server_peer_up(struct sim_server *n, int peer, bool has_data)
+void server_peer_told(struct sim_server *n, int peer, const struct found_answer *answer)
 {
 	if (n->raft != NULL)
 		return;
 	server_enter(n);
-	int rc = found_peer(&n->found, (uint64_t)peer + 1, has_data, MEMBERS_HASH);
+	int rc = found_peer(&n->found, (uint64_t)peer + 1, answer);
 	PK_ASSERT(rc == 0);
 	found_step(n);
 	server_left(n);
+}
+
+struct found_answer server_answer(struct sim_server *n, int peer, uint64_t life)
+{
+	return found_answer(&n->found, n->raft, n->joining, MEMBERS_HASH, (uint64_t)peer + 1, life);
+}
+
+uint64_t server_asks(const struct sim_server *n)
+{
+	return n->raft == NULL ? n->found.life : 0;
 }
 
 void server_peer_frame(struct sim_server *n, int from, uint8_t type, struct pk_bytes body)
@@ -677,8 +688,11 @@ void sim_start(struct sim *s, int i)
 	meta_check(n);
 	for (size_t j = 0; j < s->o.servers; j++)
 		members[j] = (struct raft_member){ .id = j + 1, .role = RAFT_NODE_VOTER };
-	found_init(&n->found, n->id, members, s->o.servers, MEMBERS_HASH);
-	if (!nothing || n->joining)
+	n->found = (struct found){ 0 };
+	if (nothing)
+		found_init(&n->found, n->id, pk_rng_next(&n->rng) | 1, members, s->o.servers,
+			   MEMBERS_HASH, n->joining);
+	if (!nothing)
 		open_raft(n);
 	else
 		found_step(n);

@@ -33,6 +33,7 @@ struct lone {
 	uint64_t applied, term_applied;
 	uint64_t installs;
 	int lost, done;
+	uint64_t term_floor; /* of a server that joins */
 };
 
 static void on_apply_(void *owner, uint64_t index, uint64_t term, struct pk_bytes data)
@@ -144,7 +145,9 @@ static void start(struct lone *l, uint32_t guard, const struct raft_member *memb
 					.install_timeout_ms = 10000,
 					.snapshot_log_bytes = 1 << 20,
 					.trailing_entries = 10,
-					.guard = guard };
+					.guard = guard,
+					.mute = l->term_floor != 0,
+					.term_floor = l->term_floor };
 	struct raft_node_owner owner = {
 		l,          on_apply_,    on_skip,     on_role,    on_send,
 		on_members, on_snapshot_, on_restore_, on_install, on_fatal
@@ -854,6 +857,44 @@ static void test_a_large_backlog_travels_in_parts(void **state)
 	lone_free(l);
 }
 
+/* Where the log of a server that joins ends after a leader of term 4 sent it two entries. */
+static uint64_t taken_from_a_deposed_leader(uint64_t term_floor, uint64_t *term)
+{
+	struct lone *l = pk_alloc(sizeof(*l));
+
+	l->now_ms = 1000;
+	l->term_floor = term_floor;
+	start(l, RAFT_GUARD_ALL, NULL, 0);
+	say_append(l, 3, 4, 0, 0, 2, 2, (uint64_t[]){ 3, 4 });
+	stored(l);
+	const struct sent *answer = last_sent(l, RAFT_IO_APPEND_ENTRIES_RESULT);
+	uint64_t last = raft_node_last_index(l->node);
+	*term = answer->m.append_entries_result.term; /* a newer one ends that leader's reign */
+	if (last == 0) { /* nor after a restart, which knows of no floor */
+		raft_node_close(l->node, NULL, NULL);
+		rlog_close(l->log);
+		l->term_floor = 0;
+		start(l, RAFT_GUARD_ALL, NULL, 0);
+		say_append(l, 3, 4, 0, 0, 2, 2, (uint64_t[]){ 3, 4 });
+		stored(l);
+		last = raft_node_last_index(l->node);
+	}
+	lone_free(l);
+	return last;
+}
+
+static void test_who_joins_takes_nothing_from_a_leader_below_its_floor(void **state)
+{
+	(void)state;
+	uint64_t term = 0;
+
+	assert_int_equal(taken_from_a_deposed_leader(1, &term), 2);
+	assert_int_equal(taken_from_a_deposed_leader(4, &term), 2);
+	assert_int_equal(term, 4);
+	assert_int_equal(taken_from_a_deposed_leader(5, &term), 0);
+	assert_int_equal(term, 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -878,6 +919,7 @@ int main(void)
 		cmocka_unit_test(test_g18_a_refused_pre_vote_says_the_newer_term),
 		cmocka_unit_test(test_a_second_leader_of_our_term_is_refused),
 		cmocka_unit_test(test_a_large_backlog_travels_in_parts),
+		cmocka_unit_test(test_who_joins_takes_nothing_from_a_leader_below_its_floor),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
