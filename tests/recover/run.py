@@ -56,6 +56,11 @@ def wipe(server):
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
 
 
+def log_of(server):
+    with open(server.log_path, errors="replace") as f:
+        return f.read().rsplit("---- start", 1)[-1]
+
+
 def connect(*servers):
     client = KazooClient(",".join(s.host for s in servers), timeout=10)
     client.start(timeout=20)
@@ -306,6 +311,35 @@ def backup_of_one_server():
         expect("servers in /zookeeper/config", servers_listed(client), ["1", "2", "3"])
         end(client)
         new.stop()
+
+
+@scenario
+def a_lost_disk_waits_for_both_others():
+    """What two acknowledged and one of them forgot is nobody's to overwrite: the third is waited for."""
+    with Cluster("ours", 3, SETTINGS) as cluster:
+        cluster.start()
+        leader = cluster.leader()
+        wiped, other = cluster.followers()
+        client = connect(leader)
+        fill(client)
+        end(client)
+        wiped.kill()
+        wipe(wiped)
+        other.kill()
+        wiped.start()
+        wait_for("it says for whom it waits", lambda: "node.ask terms=1 needed=2" in log_of(wiped), 30)
+        expect("it follows already", "raft.joined" in log_of(wiped) or wiped.mode() is not None, False)
+        expect("the one with data serves alone", leader.mode(), None)
+        other.start()
+        wait_for("it joined", lambda: "raft.joined" in log_of(wiped), 30)
+        for s in cluster.servers:
+            wait_for(f"server {s.number} serves", lambda s=s: s.mode() in ("leader", "follower"), 30)
+        client = connect(wiped)
+        client.sync("/")
+        filled(client)
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
 
 
 @scenario
