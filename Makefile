@@ -31,7 +31,7 @@ CPPFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 endif
 VERSION := $(shell cat VERSION)
 
-MODULES := base net zkproto store cli
+MODULES := base net zkproto store cli jepsen
 FUZZ_CC ?= clang
 
 # ---- modules -----------------------------------------------------------------------------------
@@ -98,8 +98,8 @@ FUZZ_SECONDS ?= 10
 FUZZERS := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(O)/tests/fuzz/%.o: tests/fuzz/%.c $(O)/inc/store/.made
 	@mkdir -p $(@D) && echo "  CC   $<" && $(CC) $(CPPFLAGS) $(CFLAGS) $(store_CFLAGS) $(net_CFLAGS) -I$(O)/inc/store -I. -MMD -MP -c -o $@ $<
-$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libtests.a $(call archives,store)
-	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(call libs,store)
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libtests.a $(O)/libjepsen.a $(call archives,store)
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(call libs,store) $(jepsen_LINK)
 .PHONY: fuzz fuzz-programs
 fuzz-programs: $(FUZZERS)
 # F=fuzz_zk_frame runs one
