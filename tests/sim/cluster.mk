@@ -1,15 +1,18 @@
 # make sim-cluster SEEDS=100   whole clusters with clients under faults; SEED=x replays one and tells
-# what happens; CALM=1 without faults; TWICE=1 each seed two times, which must be the same.
+# what happens; ONLY=3,7-9 CLIENTS=n SERVERS=n with less of it, as a failure says; CALM=1 without faults; TWICE=1 each
+# seed two times, which must be the same.
 # make sim runs these too.
 CLUSTER_OBJS := $(patsubst %,$(O)/tests/sim/cluster%.o,_client _link _model _server _watches) $(O)/tests/sim/cluster.o
 
-$(O)/tests/sim/cluster_sim: $(O)/tests/sim/cluster_sim.o $(CLUSTER_OBJS) $(O)/tests/lib/sim_disk.o $(call archives,store)
+CLUSTER_RUN_OBJS := $(patsubst %,$(O)/tests/sim/cluster_%.o,sim load faults shrink)
+
+$(O)/tests/sim/cluster_sim: $(CLUSTER_RUN_OBJS) $(CLUSTER_OBJS) $(O)/tests/lib/sim_disk.o $(call archives,store)
 	@echo "  LD   $@" && $(CC) $(LDFLAGS) -o $@ $^ $(call libs,store)
 
 sim: $(O)/tests/sim/cluster_sim
 .PHONY: sim-cluster
 sim-cluster: $(O)/tests/sim/cluster_sim
-	@$< $(if $(SEED),--seed $(SEED) -v,--seeds $(SEEDS) --from $(FROM)) $(if $(CALM),--calm) $(if $(TWICE),--twice)
+	@$< $(if $(SEED),--seed $(SEED) -v,--seeds $(SEEDS) --from $(FROM)) $(if $(ONLY),--only $(ONLY)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SERVERS),--servers $(SERVERS)) $(if $(CALM),--calm) $(if $(TWICE),--twice) $(if $(WHOLE),--whole)
 
 # Tests of the server run on simulated clusters.
 $(O)/tests/store/test_server $(O)/tests/store/test_scenarios: $(O)/tests/store/test_%: $(O)/tests/store/test_%.o $(CLUSTER_OBJS) $(O)/libtests.a $(call archives,store)

@@ -3,9 +3,11 @@
  *
  *     cluster_sim --seeds N [--from S]    N seeds, each in a process of its own
  *     cluster_sim --seed S [-v]           one; a failure prints this command
- *     cluster_sim --first                 no more after the first that fails
- *     cluster_sim --calm                  without faults
- *     cluster_sim --twice                 each seed two times: the events must be the same
+ *     cluster_sim --seed S --only 3,7-9   of its faults only these; --clients N, --servers N: fewer
+ *     cluster_sim --whole                 failing schedules are not cut down
+ *     cluster_sim --first                 no more after the first that fails, and it is not cut
+ * down cluster_sim --calm                  without faults cluster_sim --twice                 each
+ * seed two times: the events must be the same
  *
  * A seed decides sizes, load and faults. Then everything heals, every client must get through,
  * every server must hold the model's tree, sessions that fall silent must end and take their
@@ -18,253 +20,10 @@
 #include <unistd.h>
 
 #include "store/raft_node.h"
-#include "tests/sim/cluster_client.h"
+#include "tests/sim/cluster_run.h"
 
-#define LOADS_MAX    8
 #define FAILURES_MAX 10 /* then it says what it has */
-
-struct load {
-	struct run *run;
-	struct client *client;
-	int index;
-	uint64_t number;  /* timers of an older state are void */
-	int64_t every_us; /* between requests, on average */
-	size_t window;
-	bool stopping, done, silent;
-	bool last_sent;
-};
-
-struct run {
-	struct sim *sim;
-	struct pk_rng rng;
-	bool calm, verbose, healed;
-	struct load loads[LOADS_MAX];
-	size_t load_count;
-	uint32_t crash, cut, pause, disk, net, wipe, wall, client; /* weights */
-	int64_t fault_every_ms;
-};
-
-struct totals {
-	struct sim_stats s;
-	int64_t simulated_us;
-	uint64_t hash, faults;
-	uint64_t seeds, failed;
-};
-
-static uint64_t faults;
-
-static bool chance(struct run *r, uint32_t percent)
-{
-	return pk_rng_below(&r->rng, 100) < percent;
-}
-
-static uint64_t below(struct run *r, uint64_t n)
-{
-	return pk_rng_below(&r->rng, n);
-}
-
-/* ---- load ---- */
-
-static const char *any_path(struct run *r)
-{
-	static char path[64];
-	uint64_t a = below(r, 4), b = below(r, 3);
-
-	switch (below(r, 4)) {
-	case 0:
-		snprintf(path, sizeof(path), "/a%" PRIu64, a);
-		break;
-	case 1:
-	case 2:
-		snprintf(path, sizeof(path), "/a%" PRIu64 "/b%" PRIu64, a, b);
-		break;
-	default:
-		snprintf(path, sizeof(path), "/e%" PRIu64, b);
-		break;
-	}
-	return path;
-}
-
-static const char *any_data(struct run *r)
-{
-	static char data[4200];
-	size_t len = chance(r, 3) ? (size_t)below(r, 4000) : (size_t)below(r, 20);
-
-	if (chance(r, 5))
-		return NULL;
-	for (size_t i = 0; i < len; i++)
-		data[i] = (char)('a' + below(r, 26));
-	data[len] = 0;
-	return data;
-}
-
-static int32_t any_version(struct run *r)
-{
-	return chance(r, 70) ? -1 : (int32_t)below(r, 4);
-}
-
-static void multi_one(struct run *r, struct pk_buf *b)
-{
-	struct zk_create_req create = { .acl = zk_acls_open() };
-	struct zk_delete_req del;
-	struct zk_set_data_req set;
-	struct zk_check_req check;
-	const char *data;
-
-	switch (below(r, 4)) {
-	case 0:
-		create.path = pk_bytes_str(any_path(r));
-		create.flags = (int32_t)below(r, 4);
-		zk_multi_op_header(b, chance(r, 50) ? ZK_OP_CREATE : ZK_OP_CREATE2);
-		zk_create_req_encode(b, &create);
-		break;
-	case 1:
-		del = (struct zk_delete_req){ pk_bytes_str(any_path(r)), any_version(r) };
-		zk_multi_op_header(b, ZK_OP_DELETE);
-		zk_delete_req_encode(b, &del);
-		break;
-	case 2:
-		data = any_data(r);
-		set = (struct zk_set_data_req){ pk_bytes_str(any_path(r)),
-						data != NULL ? pk_bytes_str(data) : PK_BYTES_NONE,
-						any_version(r) };
-		zk_multi_op_header(b, ZK_OP_SET_DATA);
-		zk_set_data_req_encode(b, &set);
-		break;
-	default:
-		check = (struct zk_check_req){ pk_bytes_str(any_path(r)), any_version(r) };
-		zk_multi_op_header(b, ZK_OP_CHECK);
-		zk_check_req_encode(b, &check);
-		break;
-	}
-}
-
-static void request(struct load *l)
-{
-	static const int32_t reads[] = { ZK_OP_EXISTS,         ZK_OP_GET_DATA,
-					 ZK_OP_GET_CHILDREN,   ZK_OP_GET_CHILDREN2,
-					 ZK_OP_GET_EPHEMERALS, ZK_OP_GET_ALL_CHILDREN_NUMBER };
-	struct run *r = l->run;
-	struct client *c = l->client;
-	struct pk_buf b = PK_BUF_INIT;
-	uint64_t pick = below(r, 100);
-
-	if (pick < 18) {
-		client_create(c, chance(r, 50) ? ZK_OP_CREATE : ZK_OP_CREATE2, any_path(r),
-			      any_data(r), ZK_CREATE_PERSISTENT);
-	} else if (pick < 24) {
-		client_create(c, ZK_OP_CREATE, any_path(r), any_data(r), ZK_CREATE_EPHEMERAL);
-	} else if (pick < 30) {
-		client_create(c, ZK_OP_CREATE2, any_path(r), "q",
-			      chance(r, 50) ? ZK_CREATE_SEQUENTIAL
-					    : ZK_CREATE_EPHEMERAL_SEQUENTIAL);
-	} else if (pick < 40) {
-		client_delete(c, any_path(r), any_version(r));
-	} else if (pick < 55) {
-		client_set(c, any_path(r), any_data(r), any_version(r));
-	} else if (pick < 62) {
-		for (uint64_t n = 1 + below(r, 4); n > 0; n--)
-			multi_one(r, &b);
-		zk_multi_end(&b);
-		client_multi(c, pk_buf_bytes(&b));
-		pk_buf_release(&b);
-	} else if (pick < 68) {
-		client_ask(c, ZK_OP_SYNC, "/", false);
-	} else if (pick < 72 && client_watches(c) < 12) {
-		client_add_watch(c, chance(r, 20) ? "/" : any_path(r), chance(r, 50));
-	} else if (pick < 75) {
-		client_check_watches(c, chance(r, 50) ? ZK_OP_REMOVE_WATCHES : ZK_OP_CHECK_WATCHES,
-				     any_path(r), (int32_t)(1 + below(r, 3)));
-	} else {
-		int32_t op = reads[below(r, PK_COUNT(reads))];
-		client_ask(c, op, any_path(r), chance(r, 50));
-	}
-}
-
-static void work(struct sim *s, void *arg, uint64_t number);
-
-static void later(struct load *l, int64_t us)
-{
-	sim_call_at(l->run->sim, 1 + (int64_t)below(l->run, (uint64_t)(2 * us)), work, l,
-		    l->number);
-}
-
-static void work(struct sim *s, void *arg, uint64_t number)
-{
-	struct load *l = arg;
-	struct run *r = l->run;
-
-	if (number != l->number || l->silent)
-		return;
-	switch (client_state(l->client)) {
-	case CLIENT_IDLE:
-		if (!l->done)
-			client_connect(l->client, (int)below(r, sim_servers(s)));
-		break;
-	case CLIENT_CONNECTING:
-		break;
-	case CLIENT_CONNECTED:
-		if (l->stopping) {
-			if (!l->last_sent)
-				client_create(l->client, ZK_OP_CREATE, "/last", "x",
-					      ZK_CREATE_PERSISTENT);
-			l->last_sent = true;
-		} else if (client_outstanding(l->client) < l->window) {
-			for (uint64_t n = 1 + (chance(r, 20) ? below(r, l->window) : 0); n > 0; n--)
-				request(l);
-		}
-		if (!r->calm && !r->healed && chance(r, 1))
-			client_end(l->client);
-		break;
-	case CLIENT_ENDED:
-		if (!l->done)
-			client_forget_session(l->client);
-		break;
-	}
-	later(l, l->every_us);
-}
-
-static void on_reply(void *owner, const struct client_reply *r)
-{
-	struct load *l = owner;
-
-	if (l->stopping && r->op == ZK_OP_CREATE && strcmp(r->path, "/last") == 0) {
-		l->last_sent = false;
-		l->done = l->done || !r->lost;
-	}
-}
-
-static void on_event(void *owner, int32_t type, struct pk_bytes path)
-{
-	(void)owner;
-	(void)type;
-	(void)path;
-}
-
-static void on_state(void *owner, enum client_state state, const char *why)
-{
-	struct load *l = owner;
-
-	(void)why;
-	(void)state;
-	l->number++;
-	l->last_sent = false;
-	later(l, state == CLIENT_CONNECTED ? l->every_us : 100 * SIM_MS);
-}
-
-static void load_start(struct run *r, int index)
-{
-	struct load *l = &r->loads[index];
-	struct client_owner owner = { l, on_reply, on_event, on_state };
-
-	*l = (struct load){ .run = r, .index = index };
-	l->every_us = pk_rng_range(&r->rng, 5, 100) * SIM_MS;
-	l->window = (size_t)pk_rng_range(&r->rng, 1, 12);
-	l->client = client_new(r->sim, index, (int32_t)pk_rng_range(&r->rng, 1000, 12000), &owner);
-	later(l, 500 * SIM_MS);
-}
-
-#include "tests/sim/cluster_faults.h"
+#define SHRINKS_MAX  3  /* of them are cut down */
 
 /* ---- one run ---- */
 
@@ -283,7 +42,7 @@ static const char *finish(struct run *r)
 	struct sim *s = r->sim;
 	static char why[200];
 
-	heal(r);
+	faults_end(r);
 	for (size_t i = 0; i < r->load_count; i++)
 		r->loads[i].stopping = true;
 	for (int i = 0; i < 120 && !all_done(r) && sim_violation(s) == NULL; i++)
@@ -404,37 +163,47 @@ static const char *last_words(struct run *r)
 	return sim_violation(s);
 }
 
-static const char *run_one(uint64_t seed, bool calm, bool verbose, struct totals *t)
+static struct sim_options options(struct run *r)
 {
 	static const size_t sizes[] = { 3, 3, 3, 3, 5, 1 };
-	static char text[700];
-	struct run run = { .calm = calm, .verbose = verbose }, *r = &run;
+	struct pk_rng *rng = &r->rng;
+	bool small = chance(rng, 60); /* logs so small that states are fetched all the time */
+	struct sim_options o = {
+		.seed = r->plan->seed,
+		.servers = sizes[below(rng, PK_COUNT(sizes))],
+		.tick_ms = (int32_t)pk_rng_range(rng, 200, 2000),
+		.commit_overlay_bytes = 1u << pk_rng_range(rng, 12, small ? 15 : 22),
+		.commit_log_bytes = 1u << pk_rng_range(rng, 12, small ? 15 : 22),
+		.snapshot_log_bytes = 1u << pk_rng_range(rng, 13, small ? 16 : 20),
+		.trailing_entries = (uint64_t)pk_rng_range(rng, 1, small ? 30 : 2000),
+		.segment_bytes = small ? 16384 : 65536,
+		.verbose = r->plan->verbose,
+	};
+
+	if (r->plan->servers != 0)
+		o.servers = r->plan->servers;
+	return o;
+}
+
+static const char *run_one(const struct plan *plan, struct totals *t)
+{
+	static char text[WHY_BYTES];
+	struct run run = { .plan = plan }, *r = &run;
 	const char *why;
 
-	faults = 0;
-	pk_rng_seed(&r->rng, seed ^ 0xc1a5);
-	bool small = chance(r, 60); /* logs so small that states are fetched all the time */
-	struct sim_options o = {
-		.seed = seed,
-		.servers = sizes[below(r, PK_COUNT(sizes))],
-		.tick_ms = (int32_t)pk_rng_range(&r->rng, 200, 2000),
-		.commit_overlay_bytes = 1u << pk_rng_range(&r->rng, 12, small ? 15 : 22),
-		.commit_log_bytes = 1u << pk_rng_range(&r->rng, 12, small ? 15 : 22),
-		.snapshot_log_bytes = 1u << pk_rng_range(&r->rng, 13, small ? 16 : 20),
-		.trailing_entries = (uint64_t)pk_rng_range(&r->rng, 1, small ? 30 : 2000),
-		.segment_bytes = small ? 16384 : 65536,
-		.verbose = verbose,
-	};
+	pk_rng_seed(&r->rng, plan->seed ^ 0xc1a5);
+	struct sim_options o = options(r);
 	r->sim = sim_new(&o);
 	r->load_count = (size_t)pk_rng_range(&r->rng, 1, LOADS_MAX);
+	if (plan->clients != 0 && plan->clients < r->load_count)
+		r->load_count = plan->clients;
 	for (size_t i = 0; i < r->load_count; i++)
 		load_start(r, (int)i);
 	int64_t until = sim_now_ms(r->sim) + pk_rng_range(&r->rng, 10000, 60000);
 	faults_plan(r);
-	while (sim_now_ms(r->sim) < until && sim_violation(r->sim) == NULL)
-		faults_step(r);
+	faults_until(r, until);
 	why = finish(r);
-	if (why == NULL && calm && sim_stats(r->sim)->lost > 0)
+	if (why == NULL && plan->calm && sim_stats(r->sim)->lost > 0)
 		why = "connections were lost though nothing was broken";
 	if (why == NULL)
 		why = sim_violation(r->sim);
@@ -445,7 +214,7 @@ static const char *run_one(uint64_t seed, bool calm, bool verbose, struct totals
 	t->s = *sim_stats(r->sim);
 	t->simulated_us = sim_now_us(r->sim);
 	t->hash = sim_hash(r->sim);
-	t->faults = faults;
+	t->faults = r->faults;
 	for (size_t i = 0; i < r->load_count; i++)
 		if (client_wire(r->loads[i].client) != NULL)
 			client_drop(r->loads[i].client);
@@ -456,12 +225,12 @@ static const char *run_one(uint64_t seed, bool calm, bool verbose, struct totals
 }
 
 /* In a process of its own: an assertion that fails is one failed seed. */
-static bool run_apart(uint64_t seed, bool calm, struct totals *one, char *why, size_t why_bytes)
+bool run_apart(const struct plan *plan, struct totals *one, char *why)
 {
 	int fds[2], status;
 	struct {
 		struct totals t;
-		char why[700];
+		char why[WHY_BYTES];
 	} got = { 0 };
 
 	fflush(stdout);
@@ -472,7 +241,9 @@ static bool run_apart(uint64_t seed, bool calm, struct totals *one, char *why, s
 		exit(2);
 	if (pid == 0) {
 		alarm(300);
-		const char *failed = run_one(seed, calm, false, &got.t);
+		if (plan->some && !plan->verbose)
+			pk_ignore(freopen("/dev/null", "w", stderr) != NULL, "it only talks");
+		const char *failed = run_one(plan, &got.t);
 		if (failed != NULL)
 			snprintf(got.why, sizeof(got.why), "%s", failed);
 		_exit(write(fds[1], &got, sizeof(got)) == sizeof(got) ? 0 : 2);
@@ -483,9 +254,9 @@ static bool run_apart(uint64_t seed, bool calm, struct totals *one, char *why, s
 	if (waitpid(pid, &status, 0) != pid)
 		exit(2);
 	if (n != sizeof(got) || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		snprintf(why, why_bytes, "it died (status %#x)", status), sim_sweep((int)pid);
+		snprintf(why, WHY_BYTES, "it died (status %#x)", status), sim_sweep((int)pid);
 	else
-		snprintf(why, why_bytes, "%s", got.why);
+		snprintf(why, WHY_BYTES, "%s", got.why);
 	*one = got.t;
 	return why[0] == 0;
 }
@@ -511,13 +282,93 @@ static double now_s(void)
 	return (double)at.tv_sec + (double)at.tv_nsec / 1e9;
 }
 
+/* "3,7-9": those faults and no others. */
+static bool parse_only(const char *text, struct plan *plan)
+{
+	plan->some = true;
+	while (*text != 0) {
+		char *end;
+		unsigned long from = strtoul(text, &end, 10), to = from;
+
+		if (end == text || from >= FAULTS_MAX)
+			return false;
+		if (*end == '-')
+			to = strtoul(end + 1, &end, 10);
+		for (unsigned long i = from; i <= to && i < FAULTS_MAX; i++)
+			plan->keep[i] = true;
+		if (*end != 0 && *end != ',')
+			return false;
+		text = *end == ',' ? end + 1 : end;
+	}
+	return true;
+}
+
+static void print_only(const struct plan *plan)
+{
+	bool first = true;
+
+	printf(" ONLY=");
+	for (size_t i = 0; i < FAULTS_MAX; i++) {
+		size_t last = i;
+
+		if (!plan->keep[i])
+			continue;
+		while (last + 1 < FAULTS_MAX && plan->keep[last + 1])
+			last++;
+		printf(last > i ? "%s%zu-%zu" : "%s%zu", first ? "" : ",", i, last);
+		first = false;
+		i = last;
+	}
+	if (first)
+		printf("%d", FAULTS_MAX - 1);
+}
+
+static void print_failure(const struct plan *plan, const char *why)
+{
+	printf("%s\n  replay: make sim-cluster SEED=%" PRIu64, why, plan->seed);
+	if (plan->calm)
+		printf(" CALM=1");
+	if (plan->some)
+		print_only(plan);
+	if (plan->clients != 0)
+		printf(" CLIENTS=%zu", plan->clients);
+	if (plan->servers != 0)
+		printf(" SERVERS=%zu", plan->servers);
+	printf("\n");
+	fflush(stdout);
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: cluster_sim [--seeds N] [--from S] [--seed S] [--only FAULTS] "
+		"[--clients N] [--servers N] [--first] [--calm] [--twice] [--whole] [-v]\n");
+	return 2;
+}
+
+static void print_totals(const struct totals *t, double real)
+{
+	double simulated = (double)t->simulated_us / 1e6;
+
+	printf("cluster: %" PRIu64 " seeds, %" PRIu64 " failed; %" PRIu64 " faults, %" PRIu64
+	       " elections, %" PRIu64 " entries, %" PRIu64 " commits, %" PRIu64
+	       " states fetched, %" PRIu64 " joins\n"
+	       "%" PRIu64 " requests, %" PRIu64 " replies, %" PRIu64
+	       " writes acknowledged, %" PRIu64 " watch events, %" PRIu64 " connections\n"
+	       "%.0f s simulated in %.1f s: %.0f times real time, %.0f events/s\n",
+	       t->seeds, t->failed, t->faults, t->s.elections, t->s.entries, t->s.commits,
+	       t->s.imports, t->s.joins, t->s.requests, t->s.replies, t->s.acked, t->s.watch_events,
+	       t->s.connects, simulated, real, simulated / real, (double)t->s.events / real);
+}
+
 int main(int argc, char **argv)
 {
+	static struct plan plan, less;
 	uint64_t seeds = 1, from = 1;
-	bool verbose = false, calm = false, twice = false, one = false;
+	bool twice = false, one = false, whole = false;
 	uint64_t failures_max = FAILURES_MAX;
 	struct totals t = { 0 };
-	char why[700];
+	char why[WHY_BYTES];
 
 	for (int i = 1; i < argc; i++) {
 		bool more = i + 1 < argc;
@@ -527,56 +378,58 @@ int main(int argc, char **argv)
 			from = strtoull(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--seed") == 0 && more)
 			one = true, from = strtoull(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--only") == 0 && more && parse_only(argv[i + 1], &plan))
+			i++;
+		else if (strcmp(argv[i], "--clients") == 0 && more)
+			plan.clients = strtoull(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--servers") == 0 && more)
+			plan.servers = strtoull(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--calm") == 0)
-			calm = true;
+			plan.calm = true;
 		else if (strcmp(argv[i], "--twice") == 0)
 			twice = true;
+		else if (strcmp(argv[i], "--whole") == 0)
+			whole = true;
 		else if (strcmp(argv[i], "--first") == 0)
-			failures_max = 1;
+			failures_max = 1, whole = true;
 		else if (strcmp(argv[i], "-v") == 0)
-			verbose = true;
+			plan.verbose = true;
 		else
-			return fprintf(stderr,
-				       "usage: cluster_sim [--seeds N] [--from S] [--seed S] "
-				       "[--first] [--calm] [--twice] [-v]\n"),
-			       2;
+			return usage();
 	}
 	double start = now_s();
 	for (uint64_t s = from; s < from + seeds && t.failed < failures_max; s++) {
 		struct totals this = { 0 }, again = { 0 };
 		bool ok;
 
+		plan.seed = s;
 		if (one) { /* in this very process, for the debugger */
-			const char *failed = run_one(s, calm, verbose, &this);
+			const char *failed = run_one(&plan, &this);
 			ok = failed == NULL;
 			snprintf(why, sizeof(why), "%s", ok ? "" : failed);
 		} else {
-			ok = run_apart(s, calm, &this, why, sizeof(why));
+			ok = run_apart(&plan, &this, why);
 		}
-		if (ok && twice && run_apart(s, calm, &again, why, sizeof(why)) &&
-		    again.hash != this.hash) {
+		if (ok && twice && run_apart(&plan, &again, why) && again.hash != this.hash) {
 			ok = false;
 			snprintf(why, sizeof(why), "two runs differ: %016" PRIx64 ", %016" PRIx64,
 				 this.hash, again.hash);
 		}
 		add(&t, &this);
-		if (!ok) {
-			t.failed++;
-			printf("FAILED seed %" PRIu64
-			       ": %s\n  replay: make sim-cluster SEED=%" PRIu64 "%s\n",
-			       s, why, s, calm ? " CALM=1" : "");
-			fflush(stdout);
+		if (ok)
+			continue;
+		t.failed++;
+		printf("FAILED seed %" PRIu64 ": ", s);
+		print_failure(&plan, why);
+		if (one || whole || plan.calm || t.failed > SHRINKS_MAX)
+			continue;
+		less = plan;
+		plan_shrink(&less, this.faults, why);
+		if (less.some) {
+			printf("  cut down: ");
+			print_failure(&less, why);
 		}
 	}
-	double real = now_s() - start, simulated = (double)t.simulated_us / 1e6;
-	printf("cluster: %" PRIu64 " seeds, %" PRIu64 " failed; %" PRIu64 " faults, %" PRIu64
-	       " elections, %" PRIu64 " entries, %" PRIu64 " commits, %" PRIu64
-	       " states fetched, %" PRIu64 " joins\n"
-	       "%" PRIu64 " requests, %" PRIu64 " replies, %" PRIu64
-	       " writes acknowledged, %" PRIu64 " watch events, %" PRIu64 " connections\n"
-	       "%.0f s simulated in %.1f s: %.0f times real time, %.0f events/s\n",
-	       t.seeds, t.failed, t.faults, t.s.elections, t.s.entries, t.s.commits, t.s.imports,
-	       t.s.joins, t.s.requests, t.s.replies, t.s.acked, t.s.watch_events, t.s.connects,
-	       simulated, real, simulated / real, (double)t.s.events / real);
+	print_totals(&t, now_s() - start);
 	return t.failed != 0;
 }

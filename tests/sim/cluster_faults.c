@@ -1,17 +1,18 @@
 /*
- * tests/sim/cluster_faults.h - which faults happen when; a part of cluster_sim.c.
+ * Which faults happen when.
  *
  * What is kept within what the design promises: at most a minority loses its disk, one at a time,
  * and only while another server is up that has data (store/found.h says why).
  */
-#ifndef PK_TESTS_SIM_CLUSTER_FAULTS_H
-#define PK_TESTS_SIM_CLUSTER_FAULTS_H
+#include "store/raft_node.h"
+#include "tests/sim/cluster_run.h"
 
 static int any_server(struct run *r)
 {
 	int leader = sim_leader(r->sim);
 
-	return leader >= 0 && chance(r, 50) ? leader : (int)below(r, sim_servers(r->sim));
+	return leader >= 0 && chance(&r->rng, 50) ? leader
+						  : (int)below(&r->rng, sim_servers(r->sim));
 }
 
 static int down_count(struct run *r)
@@ -35,13 +36,16 @@ static void crash(struct run *r)
 {
 	struct sim *s = r->sim;
 	int n = (int)sim_servers(s), first = any_server(r);
-	int count = chance(r, 70) ? 1 : chance(r, 50) ? n : 1 + (int)below(r, (uint64_t)n);
+	int count = chance(&r->rng, 70)   ? 1
+		    : chance(&r->rng, 50) ? n
+					  : 1 + (int)below(&r->rng, (uint64_t)n);
 
 	for (int i = 0; i < count; i++) {
 		int j = (first + i) % n;
-		sim_crash(s, j, chance(r, 50));
-		if (chance(r, 85))
-			sim_call_at(s, (int64_t)below(r, 4000) * SIM_MS, restart, r, (uint64_t)j);
+		sim_crash(s, j, chance(&r->rng, 50));
+		if (chance(&r->rng, 85))
+			sim_call_at(s, (int64_t)below(&r->rng, 4000) * SIM_MS, restart, r,
+				    (uint64_t)j);
 	}
 }
 
@@ -75,9 +79,9 @@ static void wipe(struct run *r)
 static void cut(struct run *r)
 {
 	struct sim *s = r->sim;
-	uint64_t kind = below(r, 6), side = pk_rng_next(&r->rng);
+	uint64_t kind = below(&r->rng, 6), side = pk_rng_next(&r->rng);
 	int n = (int)sim_servers(s), one = any_server(r);
-	bool breaks = chance(r, 50);
+	bool breaks = chance(&r->rng, 50);
 
 	if (kind != 3)
 		sim_heal(s);
@@ -86,8 +90,8 @@ static void cut(struct run *r)
 		for (int j = 0; j < n; j++) {
 			bool is = kind == 1   ? ((side >> i) & 1) != ((side >> j) & 1)
 				  : kind == 2 ? (i == one) != (j == one)
-				  : kind == 3 ? i == one && chance(r, 60)
-				  : kind == 4 ? j == one && chance(r, 60)
+				  : kind == 3 ? i == one && chance(&r->rng, 60)
+				  : kind == 4 ? j == one && chance(&r->rng, 60)
 					      : false;
 			if (i == j || !is)
 				continue;
@@ -103,39 +107,39 @@ static void net(struct run *r)
 	struct sim_net to = { .delay_least_us = 50,
 			      .delay_most_us = pk_rng_range(&r->rng, 200, 60000) };
 
-	if (chance(r, 60))
-		to.break_ppm = (uint32_t)below(r, 5000);
-	if (chance(r, 40))
+	if (chance(&r->rng, 60))
+		to.break_ppm = (uint32_t)below(&r->rng, 5000);
+	if (chance(&r->rng, 40))
 		to.delay_most_us = 1000;
 	sim_net_set(r->sim, to);
-	if (chance(r, 30))
-		sim_break(r->sim, (int)below(r, sim_servers(r->sim)),
-			  (int)below(r, sim_servers(r->sim)));
+	if (chance(&r->rng, 30))
+		sim_break(r->sim, (int)below(&r->rng, sim_servers(r->sim)),
+			  (int)below(&r->rng, sim_servers(r->sim)));
 }
 
 static void disk(struct run *r)
 {
 	int i = any_server(r);
 
-	if (chance(r, 10)) {
-		bool refuse = chance(r, 50);
+	if (chance(&r->rng, 10)) {
+		bool refuse = chance(&r->rng, 50);
 		for (int j = 0; j < (int)sim_servers(r->sim); j++)
-			if (!refuse || chance(r, 40))
+			if (!refuse || chance(&r->rng, 40))
 				sim_refuse_writes(r->sim, j, refuse);
 		return;
 	}
-	sim_disk_slow(r->sim, i, chance(r, 40) ? 0 : (int64_t)below(r, 300000),
-		      chance(r, 40) ? 0 : (int64_t)below(r, 2000000));
+	sim_disk_slow(r->sim, i, chance(&r->rng, 40) ? 0 : (int64_t)below(&r->rng, 300000),
+		      chance(&r->rng, 40) ? 0 : (int64_t)below(&r->rng, 2000000));
 }
 
 static void client(struct run *r)
 {
-	struct load *l = &r->loads[below(r, r->load_count)];
+	struct load *l = &r->loads[below(&r->rng, r->load_count)];
 	struct sim_conn *c = client_wire(l->client);
 
 	if (c == NULL)
 		return;
-	switch (below(r, 5)) {
+	switch (below(&r->rng, 5)) {
 	case 0:
 		client_drop(l->client);
 		break;
@@ -143,27 +147,26 @@ static void client(struct run *r)
 		client_break(l->client);
 		break;
 	case 2:
-		sim_conn_slow(c, (int64_t)below(r, 30000), 1u << below(r, 16));
+		sim_conn_slow(c, (int64_t)below(&r->rng, 30000), 1u << below(&r->rng, 16));
 		break;
 	case 3:
-		sim_conn_stall(c, (int64_t)below(r, 3000));
+		sim_conn_stall(c, (int64_t)below(&r->rng, 3000));
 		break;
 	default:
-		client_pings(l->client, chance(r, 70));
+		client_pings(l->client, chance(&r->rng, 70));
 		break;
 	}
 }
 
 static void fault(struct run *r)
 {
-	uint64_t pick = below(r, r->crash + r->cut + r->pause + r->disk + r->net + r->wipe +
-					 r->wall + r->client);
+	uint64_t pick = below(&r->rng, r->crash + r->cut + r->pause + r->disk + r->net + r->wipe +
+					       r->wall + r->client);
 
-	faults++;
 	if (pick < r->crash) {
 		int down = down_count(r);
-		if (down > 0 && chance(r, 60)) {
-			int i = (int)below(r, sim_servers(r->sim));
+		if (down > 0 && chance(&r->rng, 60)) {
+			int i = (int)below(&r->rng, sim_servers(r->sim));
 			while (sim_up(r->sim, i))
 				i = (i + 1) % (int)sim_servers(r->sim);
 			sim_start(r->sim, i);
@@ -204,29 +207,38 @@ static void fault(struct run *r)
 		client(r);
 }
 
-static void faults_plan(struct run *r)
+void faults_plan(struct run *r)
 {
 	uint32_t *weights[] = { &r->crash, &r->cut,  &r->pause, &r->disk,
 				&r->net,   &r->wipe, &r->wall,  &r->client };
 
 	for (size_t i = 0; i < PK_COUNT(weights); i++)
-		*weights[i] = chance(r, 60) ? (uint32_t)pk_rng_range(&r->rng, 1, 10) : 0;
+		*weights[i] = chance(&r->rng, 60) ? (uint32_t)pk_rng_range(&r->rng, 1, 10) : 0;
 	r->client++;
 	r->fault_every_ms = pk_rng_range(&r->rng, 50, 3000);
 }
 
-static void faults_step(struct run *r)
+void faults_until(struct run *r, int64_t until_ms)
 {
-	if (r->calm) {
-		sim_run(r->sim, 500);
-		return;
-	}
-	sim_run(r->sim, 1 + (int64_t)below(r, (uint64_t)(2 * r->fault_every_ms)));
-	if (sim_violation(r->sim) == NULL)
+	struct pk_rng times = r->rng;
+	int64_t at_ms = sim_now_ms(r->sim);
+
+	while (r->faults < FAULTS_MAX && !r->plan->calm) {
+		at_ms += 1 + (int64_t)below(&times, (uint64_t)(2 * r->fault_every_ms));
+		if (at_ms >= until_ms || sim_violation(r->sim) != NULL)
+			break;
+		sim_run(r->sim, at_ms - sim_now_ms(r->sim));
+		size_t number = r->faults++;
+		if ((r->plan->some && !r->plan->keep[number]) || sim_violation(r->sim) != NULL)
+			continue;
+		sim_say(r->sim, "fault %zu", number);
+		pk_rng_seed(&r->rng, r->plan->seed << 12 ^ number ^ 0xfa017);
 		fault(r);
+	}
+	sim_run(r->sim, until_ms - sim_now_ms(r->sim));
 }
 
-static void heal(struct run *r)
+void faults_end(struct run *r)
 {
 	struct sim *s = r->sim;
 
@@ -243,5 +255,3 @@ static void heal(struct run *r)
 	for (size_t i = 0; i < r->load_count; i++)
 		client_pings(r->loads[i].client, true);
 }
-
-#endif
