@@ -282,10 +282,11 @@ struct sim *sim_new(const struct sim_options *o)
 	s->o = *o;
 	s->net = (struct sim_net){ .delay_least_us = 100, .delay_most_us = 2000 };
 	s->now_us = 1000 * SIM_MS;
+	s->wall_jump_us = INT64_MIN / 2;
 	pk_rng_seed(&s->rng, o->seed);
 	LIST_INIT(&s->wires);
 	LIST_INIT(&s->conns);
-	s->model = model_new();
+	s->model = model_new(o->never_used_ms);
 	snprintf(s->root, sizeof(s->root), "%.30s/pk-sim.%d.XXXXXX", top, (int)getpid());
 	if (mkdtemp(s->root) == NULL) {
 		perror(s->root);

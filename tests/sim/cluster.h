@@ -30,6 +30,9 @@ struct sim_options {
 	int32_t tick_ms;
 	uint64_t commit_overlay_bytes, commit_log_bytes, snapshot_log_bytes, trailing_entries;
 	uint32_t segment_bytes;
+	uint32_t txn_flags;                        /* beside TXN_EXTENDED_TYPES */
+	int64_t container_check_ms, never_used_ms; /* as in server_config */
+	bool read_only_mode, local_sessions, local_upgrade;
 	bool auth_required;
 	bool verbose;
 };

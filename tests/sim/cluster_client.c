@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <sys/queue.h>
 
+#include "tests/sim/cluster_rules.h"
 #include "tests/sim/cluster_watches.h"
+#include "zkproto/multi.h"
 
 #define DIAL_WAIT_MS 4000
 
@@ -16,6 +18,7 @@ struct request {
 	int32_t mode;   /* of addWatch */
 	uint64_t floor; /* acknowledged to somebody before this was sent */
 	char *path;
+	struct pk_buf body; /* of a multiRead */
 };
 
 struct client {
@@ -30,6 +33,9 @@ struct client {
 	uint8_t password[16];
 	int32_t ask_timeout_ms, timeout_ms, next_xid;
 	bool pings, spoil, closing;
+	bool asks_read_only, read_only; /* it may be served so; it is */
+	struct txn_id ids[CLIENT_IDS_MAX];
+	struct whose who;
 	int64_t sent_us, heard_us;
 	STAILQ_HEAD(, request) requests;
 	size_t outstanding;
@@ -59,8 +65,17 @@ struct client *client_new(struct sim *s, int index, int32_t timeout_ms,
 	c->next_xid = 1;
 	c->pings = true;
 	STAILQ_INIT(&c->requests);
-	c->watches = watches_new(s);
+	c->ids[0] = (struct txn_id){ pk_bytes_str("ip"), pk_bytes_str(SIM_CLIENT_IP) };
+	c->who = (struct whose){ .ids = c->ids, .count = 1 };
+	c->watches = watches_new(s, &c->who);
 	return c;
+}
+
+static void request_free(struct request *q)
+{
+	pk_buf_release(&q->body);
+	free(q->path);
+	free(q);
 }
 
 static void requests_lost(struct client *c, bool tell)
@@ -77,8 +92,7 @@ static void requests_lost(struct client *c, bool tell)
 		c->outstanding--;
 		if (tell)
 			c->owner.reply(c->owner.owner, &r);
-		free(q->path);
-		free(q);
+		request_free(q);
 	}
 }
 
@@ -161,7 +175,8 @@ void client_connect(struct client *c, int server)
 				      .timeout_ms = c->ask_timeout_ms,
 				      .session_id = (int64_t)c->session,
 				      .password = pk_bytes(c->spoil ? wrong : c->password, 16),
-				      .has_read_only = true };
+				      .has_read_only = true,
+				      .read_only = c->asks_read_only };
 
 	PK_ASSERT(c->state == CLIENT_IDLE && c->conn == NULL);
 	c->claimed = 0;
@@ -181,6 +196,7 @@ void client_connect(struct client *c, int server)
 }
 
 static void again_watches(struct client *c);
+static void again_ids(struct client *c);
 
 static void connected(struct client *c, struct pk_bytes body)
 {
@@ -210,6 +226,11 @@ static void connected(struct client *c, struct pk_bytes body)
 	memcpy(c->password, r.password.data, 16);
 	sim_stats(c->sim)->sessions++;
 	c->state = CLIENT_CONNECTED;
+	c->read_only = r.has_read_only && r.read_only;
+	if (c->read_only && !c->asks_read_only)
+		sim_violate(c->sim, "client %d: served read-only, and did not ask for it",
+			    c->index);
+	again_ids(c);
 	again_watches(c);
 	sim_call_at(c->sim, (int64_t)c->timeout_ms * SIM_MS / 12, timer, c, c->conn_number);
 	set_state(c, CLIENT_CONNECTED, "connected");
@@ -309,10 +330,83 @@ void client_check_watches(struct client *c, int32_t op, const char *path, int32_
 	send_it(c);
 }
 
-void client_multi(struct client *c, struct pk_bytes body)
+void client_multi(struct client *c, int32_t op, struct pk_bytes body)
 {
-	pk_buf_add_bytes(begin(c, ZK_OP_MULTI, 0, NULL, NULL), body);
+	struct request *q;
+
+	pk_buf_add_bytes(begin(c, op, 0, NULL, &q), body);
+	if (op == ZK_OP_MULTI_READ)
+		pk_buf_add_bytes(&q->body, body);
 	send_it(c);
+}
+
+void client_make(struct client *c, int32_t op, const struct zk_create_ttl_req *r)
+{
+	char *path = pk_strndup((const char *)r->path.data, r->path.len);
+	struct pk_buf *b = begin(c, op, 0, path, NULL);
+
+	if (op == ZK_OP_CREATE_TTL)
+		zk_create_ttl_req_encode(b, r);
+	else
+		zk_create_req_encode(b,
+				     &(struct zk_create_req){ r->path, r->data, r->acl, r->flags });
+	free(path);
+	send_it(c);
+}
+
+void client_set_acl(struct client *c, const char *path, struct zk_acls acl, int32_t version)
+{
+	struct zk_set_acl_req r = { text(path), acl, version };
+
+	zk_set_acl_req_encode(begin(c, ZK_OP_SET_ACL, 0, path, NULL), &r);
+	send_it(c);
+}
+
+void client_reconfig(struct client *c, const struct zk_reconfig_req *r)
+{
+	zk_reconfig_req_encode(begin(c, ZK_OP_RECONFIG, 0, NULL, NULL), r);
+	send_it(c);
+}
+
+void client_whoami(struct client *c)
+{
+	begin(c, ZK_OP_WHOAMI, 0, NULL, NULL);
+	send_it(c);
+}
+
+void client_delete_container(struct client *c, const char *path)
+{
+	struct zk_path_req r = { text(path) };
+
+	zk_path_req_encode(begin(c, ZK_OP_DELETE_CONTAINER, 0, path, NULL), &r);
+	send_it(c);
+}
+
+/* As real clients do: who they are goes before everything else on a new connection. */
+static void again_ids(struct client *c)
+{
+	for (size_t i = 1; i < c->who.count; i++) {
+		bool super = pk_bytes_is(c->ids[i].scheme, "super");
+		struct zk_auth_req r = { 0, pk_bytes_str("digest"),
+					 super ? pk_bytes_str(SIM_SUPER) : c->ids[i].id };
+
+		zk_auth_req_encode(begin(c, ZK_OP_AUTH, ZK_XID_AUTH, NULL, NULL), &r);
+		send_it(c);
+	}
+}
+
+void client_identify(struct client *c, const char *auth)
+{
+	bool super = strcmp(auth, SIM_SUPER) == 0;
+
+	PK_ASSERT(c->conn == NULL && c->who.count < CLIENT_IDS_MAX);
+	c->ids[c->who.count++] = (struct txn_id){ pk_bytes_str(super ? "super" : "digest"),
+						  pk_bytes_str(super ? "" : auth) };
+}
+
+void client_may_read_only(struct client *c, bool may)
+{
+	c->asks_read_only = may;
 }
 
 void client_ping(struct client *c)
@@ -346,10 +440,13 @@ void client_raw(struct client *c, int32_t op, struct pk_bytes body)
 
 static void again_watches(struct client *c)
 {
+	bool two = watches_stay(c->watches) || c->zxid % 2 == 0;
+
 	if (watches_count(c->watches) == 0)
 		return;
-	watches_again(c->watches, c->zxid,
-		      begin(c, ZK_OP_SET_WATCHES2, ZK_XID_SET_WATCHES, NULL, NULL));
+	watches_again(c->watches, c->zxid, two,
+		      begin(c, two ? ZK_OP_SET_WATCHES2 : ZK_OP_SET_WATCHES, ZK_XID_SET_WATCHES,
+			    NULL, NULL));
 	send_it(c);
 }
 
@@ -388,38 +485,35 @@ static bool stat_same(const struct zk_stat *a, const struct zk_stat *b)
 
 static bool is_write(int32_t op)
 {
-	return op == ZK_OP_CREATE || op == ZK_OP_CREATE2 || op == ZK_OP_DELETE ||
-	       op == ZK_OP_SET_DATA || op == ZK_OP_MULTI || op == ZK_OP_CLOSE_SESSION ||
-	       op == ZK_OP_CHECK;
+	return zk_opcode_class(op) == ZK_CLASS_WRITE;
 }
 
-static void judge_multi(struct client *c, const struct request *q, const struct model_op *m,
-			struct zk_rd *in)
+/* A session that no log knows: a server keeps it by itself. */
+static bool is_local(struct client *c)
 {
-	struct zk_multi_result r;
-	size_t n = 0;
-	int rc;
+	return model_session(sim_model(c->sim), c->session) == NULL;
+}
 
-	while ((rc = zk_multi_result_next(in, &r)) == 1) {
-		int32_t err = r.type == ZK_OP_ERROR ? r.err : 0;
-		if (n * 4 >= m->results.len ||
-		    (int32_t)pk_get_le32(m->results.data + n * 4) != err) {
-			bad(c, q, "C3", m->zxid, "result %zu is %d", n, err);
-			return;
-		}
-		n++;
-	}
-	if (rc != 0 || n * 4 != m->results.len)
-		bad(c, q, "C3", m->zxid, "%zu results of %zu", n, m->results.len / 4);
+/* Refused by its server before the log: no zxid is its own. */
+static bool refused_here(struct client *c, const struct request *q, int32_t err)
+{
+	if (err == ZK_ESYSTEM) /* the disk is nearly full, there or at the leader */
+		return true;
+	if (err == ZK_EEPHEMERALONLOCALSESSION && q->op != ZK_OP_MULTI)
+		return is_local(c);
+	return q->op == ZK_OP_CLOSE_SESSION && err == 0 && is_local(c);
 }
 
 static void judge_write(struct client *c, const struct request *q, uint64_t zxid, int32_t err,
-			struct zk_rd *in)
+			struct pk_bytes body)
 {
 	struct model *model = sim_model(c->sim);
 	const struct model_op *m = model_op(model, zxid);
+	int32_t type = q->op == ZK_OP_RECONFIG && m != NULL && m->type == TXN_CONFIG ? TXN_CONFIG
+										     : q->op;
 
-	if (m == NULL || m->session != c->session || m->xid != q->xid || m->type != q->op) {
+	if (m == NULL || m->session != c->session || m->xid != q->xid || m->type != type ||
+	    m->deferred) {
 		bad(c, q, "C3", zxid, "the log has %s there (session %#" PRIx64 " xid %d)",
 		    m != NULL ? "another operation" : "none", m != NULL ? m->session : 0,
 		    m != NULL ? m->xid : 0);
@@ -434,30 +528,9 @@ static void judge_write(struct client *c, const struct request *q, uint64_t zxid
 	if (zxid > acked_most)
 		acked_most = zxid;
 	sim_stats(c->sim)->acked++;
-	if (err != 0)
-		return;
-	struct pk_bytes path = PK_BYTES_NONE;
-	struct zk_stat stat;
-	bool has_stat = q->op == ZK_OP_CREATE2 || q->op == ZK_OP_SET_DATA;
-	if (q->op == ZK_OP_CREATE || q->op == ZK_OP_CREATE2) {
-		path = zk_rd_ustring(in);
-		if (!pk_bytes_eq(path, pk_buf_bytes(&m->path)))
-			bad(c, q, "C3", zxid, "created %.*s, by the log %.*s", (int)path.len,
-			    path.data, (int)m->path.len, m->path.data);
-	}
-	if (has_stat) {
-		char *at = path.data != NULL ? pk_strndup((const char *)path.data, path.len)
-					     : pk_strdup(q->path);
-		const struct model_node *node = model_get(model, at, zxid);
-		stat = zk_rd_stat(in);
-		if (node == NULL || !stat_same(&node->stat, &stat))
-			bad(c, q, "C3", zxid, "its stat differs");
-		free(at);
-	}
-	if (q->op == ZK_OP_MULTI)
-		judge_multi(c, q, m, in);
-	if (in->bad)
-		bad(c, q, "C3", zxid, "the reply is too short");
+	if (!pk_bytes_eq(body, pk_buf_bytes(&m->reply)))
+		bad(c, q, "C3", zxid, "the reply's %zu bytes are not the log's %zu", body.len,
+		    m->reply.len);
 }
 
 static int by_text(const void *a, const void *b)
@@ -523,20 +596,85 @@ static void judge_ephemerals(struct client *c, const struct request *q, uint64_t
 	pk_buf_release(&got);
 }
 
+static void judge_names(struct client *c, const struct request *q, uint64_t zxid, const char *path,
+			struct zk_strings names)
+{
+	struct pk_buf want = PK_BUF_INIT, got = PK_BUF_INIT;
+
+	model_children(sim_model(c->sim), path, zxid, &want);
+	sorted_names(names, &got);
+	if (strcmp(pk_buf_str(&want), pk_buf_str(&got)) != 0)
+		bad(c, q, "C5", zxid, "children of %s %s, by the log %s", path, pk_buf_str(&got),
+		    pk_buf_str(&want));
+	pk_buf_release(&want);
+	pk_buf_release(&got);
+}
+
+static void judge_stat(struct client *c, const struct request *q, uint64_t zxid,
+		       const struct zk_stat *stat, const struct model_node *n)
+{
+	if (!stat_same(&n->stat, stat))
+		bad(c, q, "C5", zxid,
+		    "stat cversion %d version %d children %d mzxid %#" PRIx64 " pzxid %#" PRIx64
+		    ", by the log %d %d %d %#" PRIx64 " %#" PRIx64,
+		    stat->cversion, stat->version, stat->num_children, (uint64_t)stat->mzxid,
+		    (uint64_t)stat->pzxid, n->stat.cversion, n->stat.version, n->stat.num_children,
+		    (uint64_t)n->stat.mzxid, (uint64_t)n->stat.pzxid);
+}
+
+static void judge_data(struct client *c, const struct request *q, uint64_t zxid,
+		       struct pk_bytes data, const struct model_node *n)
+{
+	if (!pk_bytes_eq(data, pk_buf_bytes(&n->data)) || (data.data == NULL) != n->data_null)
+		bad(c, q, "C5", zxid, "data %.*s, by the log %.*s", (int)data.len, data.data,
+		    (int)n->data.len, n->data.data);
+}
+
+/* What a read of it is answered by the log. */
+static int32_t read_err(struct client *c, const struct model_node *n, int32_t perms)
+{
+	if (n == NULL)
+		return ZK_ENONODE;
+	if (perms == 0 || acl_lets(pk_buf_bytes(&n->acl), perms, &c->who))
+		return 0;
+	return ZK_ENOAUTH;
+}
+
+static void judge_acl(struct client *c, const struct request *q, uint64_t zxid,
+		      const struct model_node *n, struct zk_rd *in)
+{
+	struct pk_buf want = PK_BUF_INIT, got = PK_BUF_INIT;
+	struct zk_stat stat;
+
+	if (acl_lets(pk_buf_bytes(&n->acl), ZK_PERM_ADMIN, &c->who))
+		pk_buf_add_bytes(&want, pk_buf_bytes(&n->acl));
+	else
+		acl_shown(pk_buf_bytes(&n->acl), &want);
+	zk_wr_acls(&got, zk_rd_acls(in));
+	if (!pk_bytes_eq(pk_buf_bytes(&want), pk_buf_bytes(&got)))
+		bad(c, q, "C5", zxid, "another list than the log's");
+	stat = zk_rd_stat(in);
+	judge_stat(c, q, zxid, &stat, n);
+	pk_buf_release(&want);
+	pk_buf_release(&got);
+}
+
 static void judge_read(struct client *c, const struct request *q, uint64_t zxid, int32_t err,
 		       struct zk_rd *in)
 {
 	struct model *model = sim_model(c->sim);
 	const struct model_node *n = model_get(model, q->path, zxid);
+	int32_t perms = q->op == ZK_OP_EXISTS    ? 0
+			: q->op == ZK_OP_GET_ACL ? ZK_PERM_READ | ZK_PERM_ADMIN
+						 : ZK_PERM_READ;
 	struct zk_stat stat;
 
 	if (q->op == ZK_OP_GET_EPHEMERALS) {
 		judge_ephemerals(c, q, zxid, in);
 		return;
 	}
-	if (err != (n != NULL ? 0 : ZK_ENONODE)) {
-		bad(c, q, "C5", zxid, "error %d, by the log it %s", err,
-		    n != NULL ? "is there" : "is not there");
+	if (err != read_err(c, n, perms)) {
+		bad(c, q, "C5", zxid, "error %d, by the log %d", err, read_err(c, n, perms));
 		return;
 	}
 	if (q->watch && (err == 0 || q->op == ZK_OP_EXISTS))
@@ -547,36 +685,85 @@ static void judge_read(struct client *c, const struct request *q, uint64_t zxid,
 				       : WATCHED_EXIST);
 	if (err != 0)
 		return;
-	if (q->op == ZK_OP_GET_DATA) {
-		struct pk_bytes data = zk_rd_buffer(in);
-		if (!pk_bytes_eq(data, pk_buf_bytes(&n->data)) ||
-		    (data.data == NULL) != n->data_null)
-			bad(c, q, "C5", zxid, "data %.*s, by the log %.*s", (int)data.len,
-			    data.data, (int)n->data.len, n->data.data);
+	switch (q->op) {
+	case ZK_OP_GET_ACL:
+		judge_acl(c, q, zxid, n, in);
+		break;
+	case ZK_OP_GET_ALL_CHILDREN_NUMBER:
+		if ((uint64_t)zk_rd_int(in) != model_below(model, q->path, zxid))
+			bad(c, q, "C5", zxid, "another number than the log's %" PRIu64,
+			    model_below(model, q->path, zxid));
+		break;
+	case ZK_OP_GET_DATA:
+		judge_data(c, q, zxid, zk_rd_buffer(in), n);
+		break;
+	case ZK_OP_GET_CHILDREN:
+	case ZK_OP_GET_CHILDREN2:
+		judge_names(c, q, zxid, q->path, zk_rd_strings(in));
+		break;
+	default: /* exists: the stat below is all */
+		break;
 	}
-	if (q->op == ZK_OP_GET_CHILDREN || q->op == ZK_OP_GET_CHILDREN2) {
-		struct pk_buf want = PK_BUF_INIT, got = PK_BUF_INIT;
-
-		model_children(model, q->path, zxid, &want);
-		sorted_names(zk_rd_strings(in), &got);
-		if (strcmp(pk_buf_str(&want), pk_buf_str(&got)) != 0)
-			bad(c, q, "C5", zxid, "children %s, by the log %s", pk_buf_str(&got),
-			    pk_buf_str(&want));
-		pk_buf_release(&want);
-		pk_buf_release(&got);
-	}
-	if (q->op != ZK_OP_GET_CHILDREN && q->op != ZK_OP_GET_ALL_CHILDREN_NUMBER) {
+	if (q->op == ZK_OP_EXISTS || q->op == ZK_OP_GET_DATA || q->op == ZK_OP_GET_CHILDREN2) {
 		stat = zk_rd_stat(in);
-		if (!stat_same(&n->stat, &stat))
-			bad(c, q, "C5", zxid,
-			    "stat cversion %d version %d children %d mzxid %#" PRIx64
-			    " pzxid %#" PRIx64 ", by the log %d %d %d %#" PRIx64 " %#" PRIx64,
-			    stat.cversion, stat.version, stat.num_children, (uint64_t)stat.mzxid,
-			    (uint64_t)stat.pzxid, n->stat.cversion, n->stat.version,
-			    n->stat.num_children, (uint64_t)n->stat.mzxid, (uint64_t)n->stat.pzxid);
+		judge_stat(c, q, zxid, &stat, n);
 	}
-	if (in->bad)
-		bad(c, q, "C5", zxid, "the reply is too short");
+	if (in->bad || in->in.len != 0)
+		bad(c, q, "C5", zxid, "the reply is of another length");
+}
+
+static void judge_multi_read(struct client *c, const struct request *q, uint64_t zxid, int32_t err,
+			     struct zk_rd *in)
+{
+	struct zk_rd asked = zk_rd(pk_buf_bytes(&q->body));
+	struct zk_multi_op op = ZK_MULTI_OP_INIT;
+	struct zk_multi_result r;
+
+	if (err != 0)
+		bad(c, q, "C5", zxid, "error %d", err);
+	while (err == 0 && zk_multi_next(&asked, &op) == 1) {
+		char *path = pk_strndup((const char *)op.u.read.path.data, op.u.read.path.len);
+		const struct model_node *n = model_get(sim_model(c->sim), path, zxid);
+		int32_t want = read_err(c, n, ZK_PERM_READ);
+
+		if (zk_multi_result_next(in, &r) != 1 ||
+		    (r.type == ZK_OP_ERROR ? r.err : 0) != want) {
+			bad(c, q, "C5", zxid, "%s is answered otherwise than by the log", path);
+			err = -1;
+		} else if (want == 0 && op.type == ZK_OP_GET_DATA) {
+			judge_data(c, q, zxid, r.u.get_data.data, n);
+			judge_stat(c, q, zxid, &r.u.get_data.stat, n);
+		} else if (want == 0) {
+			judge_names(c, q, zxid, path, r.u.get_children.children);
+		}
+		free(path);
+	}
+	if (err == 0 && zk_multi_result_next(in, &r) != 0)
+		bad(c, q, "C5", zxid, "more results than questions");
+}
+
+/* Without a name for the digest's password. */
+static void judge_whoami(struct client *c, const struct request *q, uint64_t zxid, int32_t err,
+			 struct zk_rd *in)
+{
+	struct zk_ids ids = zk_rd_ids(in);
+	struct zk_id id;
+	size_t i = 0;
+
+	for (; err == 0 && zk_ids_next(&ids, &id); i++) {
+		const struct txn_id *mine = i < c->who.count ? &c->ids[i] : NULL;
+		const uint8_t *colon = mine != NULL && mine->id.len > 0
+					       ? memchr(mine->id.data, ':', mine->id.len)
+					       : NULL;
+		size_t len = mine == NULL    ? 0
+			     : colon != NULL ? (size_t)(colon - mine->id.data)
+					     : mine->id.len;
+		if (mine == NULL || !pk_bytes_eq(mine->scheme, id.scheme) ||
+		    !pk_bytes_eq(pk_bytes(mine->id.data, len), id.id))
+			bad(c, q, "C5", zxid, "identity %zu is another", i);
+	}
+	if (err != 0 || i != c->who.count)
+		bad(c, q, "C5", zxid, "error %d, %zu identities of %zu", err, i, c->who.count);
 }
 
 /* What came is judged; then what the reply sets is set. */
@@ -593,16 +780,21 @@ static void judge(struct client *c, const struct request *q, uint64_t zxid, int3
 	if (zxid > model_zxid(sim_model(c->sim)))
 		bad(c, q, "C2", zxid, "the log ends at %#" PRIx64, model_zxid(sim_model(c->sim)));
 	c->zxid = zxid;
-	bool ok = q->op == ZK_OP_SET_WATCHES2 ? watches_set_again(c->watches, zxid, why)
-					      : watches_to(c->watches, zxid, why);
+	bool again = q->op == ZK_OP_SET_WATCHES2 || q->op == ZK_OP_SET_WATCHES;
+	bool ok = again ? watches_set_again(c->watches, zxid, why)
+			: watches_to(c->watches, zxid, why);
 	if (!ok)
 		bad(c, q, "C7", zxid, "%s", why);
 	if (q->raw)
 		return;
-	if (is_write(q->op) && err == ZK_ESYSTEM) {
-		; /* its server's disk is nearly full: refused before the log, no zxid is its own */
+	if (c->read_only && (is_write(q->op) || q->op == ZK_OP_SYNC)) {
+		/* its end is its server's affair, when the session is */
+		if (err != ZK_ENOTREADONLY && !(q->op == ZK_OP_CLOSE_SESSION && err == 0))
+			bad(c, q, "C3", zxid, "error %d in read-only mode", err);
+	} else if (is_write(q->op) && refused_here(c, q, err)) {
+		;
 	} else if (is_write(q->op)) {
-		judge_write(c, q, zxid, err, &in);
+		judge_write(c, q, zxid, err, body);
 	} else if (q->op == ZK_OP_SYNC) {
 		if (err == 0 && zxid < q->floor)
 			bad(c, q, "C6", zxid, "%#" PRIx64 " was acknowledged before", q->floor);
@@ -616,7 +808,11 @@ static void judge(struct client *c, const struct request *q, uint64_t zxid, int3
 		if (err != (had ? 0 : ZK_ENOWATCHER))
 			bad(c, q, "C7", zxid, "error %d, and %s watch is there", err,
 			    had ? "a" : "no");
-	} else if (q->op != ZK_OP_PING && q->op != ZK_OP_SET_WATCHES2) {
+	} else if (q->op == ZK_OP_MULTI_READ) {
+		judge_multi_read(c, q, zxid, err, &in);
+	} else if (q->op == ZK_OP_WHOAMI) {
+		judge_whoami(c, q, zxid, err, &in);
+	} else if (q->op != ZK_OP_PING && !again) {
 		judge_read(c, q, zxid, err, &in);
 	}
 }
@@ -680,8 +876,7 @@ static void on_frame(void *owner, struct pk_bytes body)
 				  .zxid = (uint64_t)h.zxid,
 				  .body = in.in };
 	c->owner.reply(c->owner.owner, &r);
-	free(q->path);
-	free(q);
+	request_free(q);
 }
 
 /* ---- questions ---- */
@@ -700,7 +895,7 @@ void client_forget_session(struct client *c)
 	c->next_xid = 1;
 	memset(c->password, 0, sizeof(c->password));
 	watches_free(c->watches);
-	c->watches = watches_new(c->sim);
+	c->watches = watches_new(c->sim, &c->who);
 }
 
 enum client_state client_state(const struct client *c)

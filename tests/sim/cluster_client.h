@@ -17,6 +17,10 @@
 #include "tests/sim/cluster.h"
 #include "zkproto/record.h"
 
+#define CLIENT_IDS_MAX 4
+#define SIM_CLIENT_IP  "10.0.0.1"     /* everybody comes from there */
+#define SIM_SUPER      "super:secret" /* who says that in addauth may do all */
+
 struct client;
 
 enum client_state { CLIENT_IDLE, CLIENT_CONNECTING, CLIENT_CONNECTED, CLIENT_ENDED };
@@ -54,6 +58,9 @@ int client_server(const struct client *c);
 struct sim_conn *client_wire(struct client *c);
 size_t client_outstanding(const struct client *c);
 uint64_t client_zxid(const struct client *c);
+/* While it has no connection: "user:password" is said on each from now on; borrowed. */
+void client_identify(struct client *c, const char *auth);
+void client_may_read_only(struct client *c, bool may);
 void client_spoil_password(struct client *c, bool spoil);
 void client_claim_zxid(struct client *c, uint64_t zxid); /* said in the next connect request */
 int64_t client_quiet_since_us(const struct client *c);   /* the last frame it sent */
@@ -62,11 +69,16 @@ int64_t client_quiet_since_us(const struct client *c);   /* the last frame it se
 void client_create(struct client *c, int32_t op, const char *path, const char *data, int32_t mode);
 void client_delete(struct client *c, const char *path, int32_t version);
 void client_set(struct client *c, const char *path, const char *data, int32_t version);
-/* exists, getData, getChildren, getChildren2, getAllChildrenNumber, getEphemerals, sync */
+/* exists, getData, getACL, getChildren, getChildren2, getAllChildrenNumber, getEphemerals, sync */
 void client_ask(struct client *c, int32_t op, const char *path, bool watch);
 void client_add_watch(struct client *c, const char *path, bool recursive);
 void client_check_watches(struct client *c, int32_t op, const char *path, int32_t type);
-void client_multi(struct client *c, struct pk_bytes body);
+void client_multi(struct client *c, int32_t op, struct pk_bytes body); /* or multiRead */
+void client_make(struct client *c, int32_t op, const struct zk_create_ttl_req *r);
+void client_set_acl(struct client *c, const char *path, struct zk_acls acl, int32_t version);
+void client_reconfig(struct client *c, const struct zk_reconfig_req *r);
+void client_whoami(struct client *c);
+void client_delete_container(struct client *c, const char *path); /* as no client may */
 void client_ping(struct client *c);
 void client_auth(struct client *c, const char *scheme, const char *auth);
 void client_end(struct client *c);                                   /* closeSession */

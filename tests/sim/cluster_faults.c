@@ -158,6 +158,14 @@ static void client(struct run *r)
 	}
 }
 
+static void wall(struct run *r)
+{
+	int64_t ms = pk_rng_range(&r->rng, -100000, 100000);
+
+	r->wall_slack_ms += ms < 0 ? -ms : ms;
+	sim_wall_jump(r->sim, any_server(r), ms);
+}
+
 static void fault(struct run *r)
 {
 	uint64_t pick = below(&r->rng, r->crash + r->cut + r->pause + r->disk + r->net + r->wipe +
@@ -202,7 +210,7 @@ static void fault(struct run *r)
 	}
 	pick -= r->wipe;
 	if (pick < r->wall)
-		sim_wall_jump(r->sim, any_server(r), pk_rng_range(&r->rng, -100000, 100000));
+		wall(r);
 	else
 		client(r);
 }

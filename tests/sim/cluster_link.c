@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "tests/sim/cluster_client.h"
 #include "tests/sim/cluster_int.h"
 
 #define RETRY_LEAST_MS 50
@@ -445,7 +446,7 @@ static void pump_out(struct sim *s, struct event *e)
 struct sim_conn *sim_connect(struct sim *s, int i, const struct sim_conn_owner *owner)
 {
 	struct sim_server *n = &s->servers[i];
-	struct conn_info info = { .ip = "10.0.0.1" };
+	struct conn_info info = { .ip = SIM_CLIENT_IP };
 	struct sim_conn *c;
 
 	if (!n->up)

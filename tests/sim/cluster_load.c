@@ -6,22 +6,35 @@
 #include <stdio.h>
 
 #include "tests/sim/cluster_run.h"
+#include "zkproto/multi.h"
+
+#define MULTI_MOST 4
 
 static const char *any_path(struct load *l)
 {
 	static char path[64];
-	uint64_t a = below(&l->rng, 4), b = below(&l->rng, 3);
+	unsigned a = (unsigned)below(&l->rng, 4), b = (unsigned)below(&l->rng, 3);
 
-	switch (below(&l->rng, 4)) {
+	switch (below(&l->rng, 10)) {
 	case 0:
-		snprintf(path, sizeof(path), "/a%" PRIu64, a);
-		break;
 	case 1:
+		snprintf(path, sizeof(path), "/a%u", a);
+		break;
 	case 2:
-		snprintf(path, sizeof(path), "/a%" PRIu64 "/b%" PRIu64, a, b);
+	case 3:
+	case 4:
+	case 5:
+		snprintf(path, sizeof(path), "/a%u/b%u", a, b);
+		break;
+	case 6:
+		snprintf(path, sizeof(path), chance(&l->rng, 50) ? "/p%u" : "/p%u/b%u", a, b);
+		break;
+	case 7: /* containers, TTL nodes, and what is below them */
+		snprintf(path, sizeof(path), chance(&l->rng, 50) ? "/%c%u" : "/%c%u/b%u",
+			 chance(&l->rng, 50) ? 'c' : 't', b, a);
 		break;
 	default:
-		snprintf(path, sizeof(path), "/e%" PRIu64, b);
+		snprintf(path, sizeof(path), "/e%u", b);
 		break;
 	}
 	return path;
@@ -45,82 +58,248 @@ static int32_t any_version(struct load *l)
 	return chance(&l->rng, 70) ? -1 : (int32_t)below(&l->rng, 4);
 }
 
+static struct pk_bytes text(const char *t)
+{
+	return t != NULL ? pk_bytes_str(t) : PK_BYTES_NONE;
+}
+
+/* A list that shuts some out: open, the creator's, one user's, one for reading; or none at all. */
+static struct zk_acls any_list(struct load *l, struct pk_buf *items)
+{
+	struct zk_acl world = { (int32_t)below(&l->rng, 32), pk_bytes_str("world"),
+				pk_bytes_str("anyone") };
+	struct zk_acl user = { (int32_t)below(&l->rng, 32), pk_bytes_str("digest"),
+			       pk_bytes_str(chance(&l->rng, 50) ? "u1:a" : "u2:b") };
+	struct zk_acl here = { ZK_PERM_ALL, pk_bytes_str("ip"), pk_bytes_str(SIM_CLIENT_IP) };
+	struct zk_acl auth = { ZK_PERM_ALL, pk_bytes_str("auth"), pk_bytes_str("") };
+	const struct zk_acl *all[] = { &world, &user, &here, &auth };
+	uint32_t count = 0;
+
+	pk_buf_clear(items);
+	if (chance(&l->rng, 20))
+		return zk_acls_open();
+	if (chance(&l->rng, 25))
+		return zk_acls_creator();
+	for (uint64_t n = below(&l->rng, 4); n > 0; n--, count++)
+		zk_acl_encode(items, all[below(&l->rng, PK_COUNT(all))]);
+	return (struct zk_acls){ .count = count, .raw = pk_buf_bytes(items) };
+}
+
+static int32_t any_create(struct load *l, struct zk_create_ttl_req *r, bool in_multi)
+{
+	uint64_t pick = below(&l->rng, 100);
+	static char path[16];
+
+	*r = (struct zk_create_ttl_req){ text(any_path(l)), text(any_data(l)), zk_acls_open(),
+					 ZK_CREATE_PERSISTENT, -1 };
+	if (pick < 50)
+		return chance(&l->rng, 50) ? ZK_OP_CREATE : ZK_OP_CREATE2;
+	if (pick < 68) {
+		r->flags = ZK_CREATE_EPHEMERAL;
+		return ZK_OP_CREATE;
+	}
+	if (pick < 84) {
+		r->flags = chance(&l->rng, 50) ? ZK_CREATE_SEQUENTIAL
+					       : ZK_CREATE_EPHEMERAL_SEQUENTIAL;
+		return ZK_OP_CREATE2;
+	}
+	bool ttl = chance(&l->rng, 50);
+	snprintf(path, sizeof(path), "/%c%u", ttl ? 't' : 'c', (unsigned)below(&l->rng, 3));
+	r->path = text(path);
+	if (ttl) {
+		r->flags = chance(&l->rng, 80) ? ZK_CREATE_TTL : ZK_CREATE_TTL_SEQUENTIAL;
+		r->ttl_ms = pk_rng_range(&l->rng, 1, 10000);
+		return ZK_OP_CREATE_TTL;
+	}
+	r->flags = ZK_CREATE_CONTAINER;
+	return in_multi && chance(&l->rng, 30) ? ZK_OP_CREATE : ZK_OP_CREATE_CONTAINER;
+}
+
+static void make(struct load *l)
+{
+	struct pk_buf items = PK_BUF_INIT;
+	struct zk_create_ttl_req r;
+	int32_t op = any_create(l, &r, false);
+
+	if (r.path.data[1] == 'p')
+		r.acl = any_list(l, &items);
+	client_make(l->client, op, &r);
+	pk_buf_release(&items);
+}
+
 static void multi_one(struct load *l, struct pk_buf *b)
 {
-	struct zk_create_req create = { .acl = zk_acls_open() };
+	struct zk_create_ttl_req create;
 	struct zk_delete_req del;
 	struct zk_set_data_req set;
 	struct zk_check_req check;
 	const char *data;
+	int32_t op;
 
 	switch (below(&l->rng, 4)) {
 	case 0:
-		create.path = pk_bytes_str(any_path(l));
-		create.flags = (int32_t)below(&l->rng, 4);
-		zk_multi_op_header(b, chance(&l->rng, 50) ? ZK_OP_CREATE : ZK_OP_CREATE2);
-		zk_create_req_encode(b, &create);
+		op = any_create(l, &create, true);
+		zk_multi_op_header(b, op);
+		if (op == ZK_OP_CREATE_TTL)
+			zk_create_ttl_req_encode(b, &create);
+		else
+			zk_create_req_encode(b,
+					     &(struct zk_create_req){ create.path, create.data,
+								      create.acl, create.flags });
 		break;
 	case 1:
-		del = (struct zk_delete_req){ pk_bytes_str(any_path(l)), any_version(l) };
+		del = (struct zk_delete_req){ text(any_path(l)), any_version(l) };
 		zk_multi_op_header(b, ZK_OP_DELETE);
 		zk_delete_req_encode(b, &del);
 		break;
 	case 2:
 		data = any_data(l);
-		set = (struct zk_set_data_req){ pk_bytes_str(any_path(l)),
-						data != NULL ? pk_bytes_str(data) : PK_BYTES_NONE,
-						any_version(l) };
+		set = (struct zk_set_data_req){ text(any_path(l)), text(data), any_version(l) };
 		zk_multi_op_header(b, ZK_OP_SET_DATA);
 		zk_set_data_req_encode(b, &set);
 		break;
 	default:
-		check = (struct zk_check_req){ pk_bytes_str(any_path(l)), any_version(l) };
+		check = (struct zk_check_req){ text(any_path(l)), any_version(l) };
 		zk_multi_op_header(b, ZK_OP_CHECK);
 		zk_check_req_encode(b, &check);
 		break;
 	}
 }
 
-static void request(struct load *l)
+static void multi_read_one(struct load *l, struct pk_buf *b)
+{
+	struct zk_path_watch_req r = { text(any_path(l)), false };
+
+	zk_multi_op_header(b, chance(&l->rng, 50) ? ZK_OP_GET_DATA : ZK_OP_GET_CHILDREN);
+	zk_path_watch_req_encode(b, &r);
+}
+
+static void multi(struct load *l, int32_t op)
+{
+	struct pk_buf b = PK_BUF_INIT;
+
+	for (uint64_t n = 1 + below(&l->rng, MULTI_MOST); n > 0; n--) {
+		if (op == ZK_OP_MULTI)
+			multi_one(l, &b);
+		else
+			multi_read_one(l, &b);
+	}
+	zk_multi_end(&b);
+	client_multi(l->client, op, pk_buf_bytes(&b));
+	pk_buf_release(&b);
+}
+
+static void acl(struct load *l)
+{
+	struct pk_buf items = PK_BUF_INIT;
+	char path[32];
+
+	snprintf(path, sizeof(path), chance(&l->rng, 60) ? "/p%u" : "/p%u/b%u",
+		 (unsigned)below(&l->rng, 4), (unsigned)below(&l->rng, 3));
+	if (chance(&l->rng, 50))
+		client_ask(l->client, ZK_OP_GET_ACL,
+			   chance(&l->rng, 90) ? path : "/zookeeper/config", false);
+	else
+		client_set_acl(l->client, path, any_list(l, &items), any_version(l));
+	pk_buf_release(&items);
+}
+
+/* Limits come and go; usage is made by somebody who wants to know. */
+static void quota(struct load *l)
+{
+	char path[64], data[100];
+	bool child = chance(&l->rng, 30);
+	unsigned a = (unsigned)below(&l->rng, 4), b = (unsigned)below(&l->rng, 3);
+	int at = snprintf(path, sizeof(path), "/zookeeper/quota/a%u", a);
+
+	if (child)
+		at += snprintf(path + at, sizeof(path) - (size_t)at, "/b%u", b);
+	uint64_t what = below(&l->rng, 4);
+	if (what > 0)
+		snprintf(path + at, sizeof(path) - (size_t)at,
+			 what == 1 ? "/zookeeper_stats" : "/zookeeper_limits");
+	at = snprintf(data, sizeof(data), "count=%d,bytes=%d", (int)below(&l->rng, 8) - 1,
+		      (int)below(&l->rng, 200) - 1);
+	if (what > 1 && chance(&l->rng, 60))
+		snprintf(data + at, sizeof(data) - (size_t)at,
+			 "=;byteHardLimit=%d;countHardLimit=%d", (int)below(&l->rng, 300) - 1,
+			 (int)below(&l->rng, 8) - 1);
+	switch (below(&l->rng, 5)) {
+	case 0:
+		client_delete(l->client, path, -1);
+		break;
+	case 1:
+		client_ask(l->client, ZK_OP_GET_DATA, path, false);
+		break;
+	case 2:
+		if (what > 1) {
+			client_set(l->client, path, data, -1);
+			break;
+		}
+		/* fall through */
+	default:
+		client_create(l->client, ZK_OP_CREATE, path, what > 1 ? data : "",
+			      ZK_CREATE_PERSISTENT);
+		break;
+	}
+}
+
+static void watch(struct load *l)
+{
+	struct client *c = l->client;
+
+	if (chance(&l->rng, 50) && client_watches(c) < 12)
+		client_add_watch(c, chance(&l->rng, 20) ? "/" : any_path(l), chance(&l->rng, 50));
+	else
+		client_check_watches(
+			c, chance(&l->rng, 50) ? ZK_OP_REMOVE_WATCHES : ZK_OP_CHECK_WATCHES,
+			any_path(l), (int32_t)(1 + below(&l->rng, 3)));
+}
+
+static void ask(struct load *l)
 {
 	static const int32_t reads[] = { ZK_OP_EXISTS,         ZK_OP_GET_DATA,
 					 ZK_OP_GET_CHILDREN,   ZK_OP_GET_CHILDREN2,
 					 ZK_OP_GET_EPHEMERALS, ZK_OP_GET_ALL_CHILDREN_NUMBER };
-	struct client *c = l->client;
-	struct pk_buf b = PK_BUF_INIT;
 	uint64_t pick = below(&l->rng, 100);
 
-	if (pick < 18) {
-		client_create(c, chance(&l->rng, 50) ? ZK_OP_CREATE : ZK_OP_CREATE2, any_path(l),
-			      any_data(l), ZK_CREATE_PERSISTENT);
-	} else if (pick < 24) {
-		client_create(c, ZK_OP_CREATE, any_path(l), any_data(l), ZK_CREATE_EPHEMERAL);
-	} else if (pick < 30) {
-		client_create(c, ZK_OP_CREATE2, any_path(l), "q",
-			      chance(&l->rng, 50) ? ZK_CREATE_SEQUENTIAL
-						  : ZK_CREATE_EPHEMERAL_SEQUENTIAL);
-	} else if (pick < 40) {
+	if (pick < 3)
+		client_whoami(l->client);
+	else if (pick < 10)
+		client_ask(l->client, reads[below(&l->rng, PK_COUNT(reads))],
+			   chance(&l->rng, 40) ? "/zookeeper/config" : "/", chance(&l->rng, 50));
+	else
+		client_ask(l->client, reads[below(&l->rng, PK_COUNT(reads))], any_path(l),
+			   chance(&l->rng, 50));
+}
+
+static void request(struct load *l)
+{
+	struct client *c = l->client;
+	uint64_t pick = below(&l->rng, 1000);
+
+	if (pick < 290)
+		make(l);
+	else if (pick < 390)
 		client_delete(c, any_path(l), any_version(l));
-	} else if (pick < 55) {
+	else if (pick < 530)
 		client_set(c, any_path(l), any_data(l), any_version(l));
-	} else if (pick < 62) {
-		for (uint64_t n = 1 + below(&l->rng, 4); n > 0; n--)
-			multi_one(l, &b);
-		zk_multi_end(&b);
-		client_multi(c, pk_buf_bytes(&b));
-		pk_buf_release(&b);
-	} else if (pick < 68) {
+	else if (pick < 600)
+		multi(l, ZK_OP_MULTI);
+	else if (pick < 630)
+		multi(l, ZK_OP_MULTI_READ);
+	else if (pick < 670)
+		acl(l);
+	else if (pick < 710)
+		quota(l);
+	else if (pick < 712)
+		client_delete_container(c, any_path(l));
+	else if (pick < 760)
 		client_ask(c, ZK_OP_SYNC, "/", false);
-	} else if (pick < 72 && client_watches(c) < 12) {
-		client_add_watch(c, chance(&l->rng, 20) ? "/" : any_path(l), chance(&l->rng, 50));
-	} else if (pick < 75) {
-		client_check_watches(
-			c, chance(&l->rng, 50) ? ZK_OP_REMOVE_WATCHES : ZK_OP_CHECK_WATCHES,
-			any_path(l), (int32_t)(1 + below(&l->rng, 3)));
-	} else {
-		int32_t op = reads[below(&l->rng, PK_COUNT(reads))];
-		client_ask(c, op, any_path(l), chance(&l->rng, 50));
-	}
+	else if (pick < 820)
+		watch(l);
+	else
+		ask(l);
 }
 
 static void work(struct sim *s, void *arg, uint64_t number);
@@ -205,5 +384,10 @@ void load_start(struct run *r, int index)
 	l->every_us = pk_rng_range(&l->rng, 5, 100) * SIM_MS;
 	l->window = (size_t)pk_rng_range(&l->rng, 1, 12);
 	l->client = client_new(r->sim, index, (int32_t)pk_rng_range(&l->rng, 1000, 12000), &owner);
+	static const char *const users[] = { "u1:a", "u2:b" };
+	for (size_t i = 0; i < PK_COUNT(users); i++)
+		if (chance(&l->rng, 40))
+			client_identify(l->client, users[i]);
+	client_may_read_only(l->client, chance(&l->rng, 50));
 	later(l, 500 * SIM_MS);
 }

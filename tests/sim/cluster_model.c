@@ -1,9 +1,17 @@
 #include "tests/sim/cluster_model.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <uthash.h>
 
 #include "base/mem.h"
+#include "tests/sim/cluster_rules.h"
+
+#define QUOTA_TOP   "/zookeeper/quota"
+#define CONFIG_PATH "/zookeeper/config"
+#define OVERDUE_US                                                                                 \
+	10000000 /* a removal may come so long after the change that undid its reason              \
+		  */
 
 struct node {
 	UT_hash_handle hh;
@@ -32,8 +40,18 @@ struct model {
 	size_t event_count, event_cap;
 	struct node **touched;
 	size_t touched_count;
+	char **recounts; /* subtrees whose usage node was made by the operation under way */
+	size_t recount_count;
 	uint64_t index, zxid;
-	int64_t time_ms, now_us;
+	int64_t time_ms, now_us, never_used_ms;
+	uint32_t flags; /* of the entry */
+	const struct txn_id *ids;
+	bool pending; /* a reconfig is under way */
+	uint64_t pending_session;
+	int32_t pending_xid;
+	struct listed asked;
+	bool unsteady; /* wall clocks jumped a moment ago */
+	char complaint[200];
 };
 
 static struct node *node_of(struct model *m, const char *path)
@@ -88,8 +106,9 @@ static struct model_node *touch(struct model *m, struct node *n)
 	struct model_node v = { 0 };
 	if (newest(n) != NULL) {
 		v = *newest(n);
-		v.data = PK_BUF_INIT;
+		v.data = v.acl = PK_BUF_INIT;
 		pk_buf_add_bytes(&v.data, pk_buf_bytes(&newest(n)->data));
+		pk_buf_add_bytes(&v.acl, pk_buf_bytes(&newest(n)->acl));
 	}
 	v.zxid = m->zxid;
 	n->versions = pk_realloc(n->versions, (n->version_count + 1) * sizeof(v));
@@ -108,21 +127,152 @@ static void touched_end(struct model *m, bool undo)
 		n->touched = false;
 		if (undo) {
 			pk_buf_release(&newest(n)->data);
+			pk_buf_release(&newest(n)->acl);
 			n->version_count--;
 		}
 	}
 	m->touched_count = 0;
 }
 
-static void event_add(struct model *m, int32_t type, struct node *n)
+static bool is_path(const struct node *n, const char *path)
 {
+	return strcmp(n->path, path) == 0;
+}
+
+/* `list`: who may hear of it. */
+static void event_add(struct model *m, int32_t type, struct node *n, const struct pk_buf *list)
+{
+	struct whose nobody = { 0 };
+
 	if (m->event_count == m->event_cap) {
 		m->event_cap = m->event_cap * 2 + 64;
 		m->events = pk_realloc(m->events, m->event_cap * sizeof(*m->events));
 	}
-	m->events[m->event_count++] = (struct model_event){ .zxid = m->zxid,
-							    .type = type,
-							    .path = n->path };
+	struct model_event *e = &m->events[m->event_count++];
+	*e = (struct model_event){ .zxid = m->zxid, .type = type, .path = n->path };
+	if (!acl_lets(pk_buf_bytes(list), ZK_PERM_READ, &nobody))
+		pk_buf_add_bytes(&e->acl, pk_buf_bytes(list));
+}
+
+static void events_cut(struct model *m, size_t count)
+{
+	while (m->event_count > count)
+		pk_buf_release(&m->events[--m->event_count].acl);
+}
+
+static struct whose whose(struct model *m, const struct txn_op *op)
+{
+	return (struct whose){ m->ids, op->ids, op->id_count };
+}
+
+static int32_t allowed(struct model *m, const struct txn_op *op, struct node *n, int32_t perm)
+{
+	struct whose who = whose(m, op);
+
+	return acl_lets(pk_buf_bytes(&newest(n)->acl), perm, &who) ? 0 : ZK_ENOAUTH;
+}
+
+/* ---- quotas ---- */
+
+static struct node *quota_node(struct model *m, const char *path, const char *name)
+{
+	char *text = pk_asprintf(QUOTA_TOP "%s/%s", path, name);
+	struct node *n = node_of(m, text);
+
+	free(text);
+	return is_there(n) ? n : NULL;
+}
+
+/* The deepest path at or above with limits: returns owned, or NULL. */
+static char *governing(struct model *m, const char *path)
+{
+	char *at = pk_strdup(path);
+
+	while (at[0] != 0 && quota_node(m, at, "zookeeper_limits") == NULL)
+		*strrchr(at, '/') = 0;
+	if (at[0] != 0)
+		return at;
+	free(at);
+	return NULL;
+}
+
+static int32_t quota_check(struct model *m, const char *path, int64_t bytes, int64_t count)
+{
+	int32_t err = 0;
+	char *top;
+
+	if ((m->flags & TXN_ENFORCE_QUOTA) == 0 || (top = governing(m, path)) == NULL)
+		return 0;
+	struct node *usage = quota_node(m, top, "zookeeper_stats");
+	if (usage != NULL) {
+		struct node *limits = quota_node(m, top, "zookeeper_limits");
+		struct quota_numbers most = quota_parse(pk_buf_bytes(&newest(limits)->data));
+		struct quota_numbers now = quota_parse(pk_buf_bytes(&newest(usage)->data));
+		err = quota_forbids(&most, &now, bytes, count) ? ZK_EQUOTAEXCEEDED : 0;
+	}
+	free(top);
+	return err;
+}
+
+static void usage_put(struct model *m, struct node *usage, const struct quota_numbers *q)
+{
+	struct model_node *v = touch(m, usage);
+
+	quota_format(q, &v->data);
+	v->data_null = false;
+	v->stat.data_length = (int32_t)v->data.len;
+}
+
+static void quota_update(struct model *m, const char *path, int64_t bytes, int64_t count)
+{
+	char *top = governing(m, path);
+	struct node *usage = top != NULL ? quota_node(m, top, "zookeeper_stats") : NULL;
+
+	if (usage != NULL) {
+		struct quota_numbers q = quota_parse(pk_buf_bytes(&newest(usage)->data));
+		q.count += count;
+		q.bytes += bytes;
+		usage_put(m, usage, &q);
+	}
+	free(top);
+}
+
+/* A usage node was made: at the end of the operation it says what is there. */
+static void quota_made(struct model *m, const char *path)
+{
+	size_t top = strlen(QUOTA_TOP), tail = strlen("/zookeeper_stats"), len = strlen(path);
+
+	if (len <= top + tail || strncmp(path, QUOTA_TOP "/", top + 1) != 0 ||
+	    strcmp(path + len - tail, "/zookeeper_stats") != 0)
+		return;
+	m->recounts = pk_realloc(m->recounts, (m->recount_count + 1) * sizeof(*m->recounts));
+	m->recounts[m->recount_count++] = pk_strndup(path + top, len - top - tail);
+}
+
+static bool at_or_below(const char *path, const char *top)
+{
+	size_t len = strlen(top);
+
+	return strncmp(path, top, len) == 0 && (path[len] == 0 || path[len] == '/');
+}
+
+static void recounts_end(struct model *m, bool keep)
+{
+	for (size_t i = 0; i < m->recount_count; i++) {
+		struct node *usage = quota_node(m, m->recounts[i], "zookeeper_stats");
+		struct quota_numbers q = { 0, 0, -1, -1 };
+
+		for (size_t j = 0; j < m->node_count; j++) {
+			if (!is_there(m->all[j]) || !at_or_below(m->all[j]->path, m->recounts[i]))
+				continue;
+			q.count++;
+			q.bytes += (int64_t)newest(m->all[j])->data.len;
+		}
+		if (keep && usage != NULL)
+			usage_put(m, usage, &q);
+		free(m->recounts[i]);
+	}
+	m->recount_count = 0;
 }
 
 /* ---- operations ---- */
@@ -131,7 +281,7 @@ static int32_t session_err(struct model *m, const struct txn_op *op)
 {
 	struct session *s;
 
-	if (op->session_id == 0)
+	if (op->session_id == 0 || op->gen == TXN_GEN_LOCAL)
 		return 0;
 	HASH_FIND(hh, m->sessions, &op->session_id, sizeof(op->session_id), s);
 	if (s == NULL || s->s.ended_zxid != 0)
@@ -145,97 +295,225 @@ static void stat_settle(struct model_node *v)
 	v->stat.data_length = (int32_t)v->data.len;
 }
 
-static int32_t create(struct model *m, const struct txn_op *op, const struct zk_create_req *req,
-		      struct pk_buf *real)
+static int32_t create_allowed(struct model *m, const struct txn_op *op, int32_t mode)
 {
-	int32_t err = session_err(m, op);
+	if (!zk_create_mode_ephemeral(mode))
+		return session_err(m, op);
+	if (op->session_id == 0)
+		return ZK_ESESSIONEXPIRED;
+	return op->gen == TXN_GEN_LOCAL ? ZK_EEPHEMERALONLOCALSESSION : session_err(m, op);
+}
 
-	if (err != 0)
-		return err;
-	char *path = pk_strndup((const char *)req->path.data, req->path.len);
-	struct node *parent = node_name(m, path)->parent;
-	if (!is_there(parent)) {
-		free(path);
-		return ZK_ENONODE;
-	}
-	if (zk_create_mode_sequential(req->flags)) {
-		char *with = pk_asprintf("%s%010d", path, (int32_t)newest(parent)->creates);
-		free(path);
-		path = with;
-	}
-	struct node *n = node_name(m, path);
-	pk_buf_clear(real);
-	pk_buf_add_str(real, path);
-	free(path);
-	if (is_there(n))
-		return ZK_ENODEEXISTS;
-	if (newest(parent)->stat.ephemeral_owner != 0)
-		return ZK_ENOCHILDRENFOREPHEMERALS;
-	struct model_node *p = touch(m, parent);
+static enum model_kind kind_of(int32_t type, int32_t mode, bool in_multi)
+{
+	if (zk_create_mode_ephemeral(mode))
+		return MODEL_EPHEMERAL;
+	if (type == ZK_OP_CREATE_TTL && (mode == ZK_CREATE_TTL || mode == ZK_CREATE_TTL_SEQUENTIAL))
+		return MODEL_TTL;
+	if (type == ZK_OP_CREATE_CONTAINER || (in_multi && mode == ZK_CREATE_CONTAINER))
+		return MODEL_CONTAINER;
+	return MODEL_PLAIN;
+}
+
+/* The node is there from now on. */
+static void put_in(struct model *m, struct node *n, struct pk_bytes data, const struct pk_buf *list)
+{
+	struct model_node *p = touch(m, n->parent), *v = touch(m, n);
+
 	p->creates++;
 	p->stat.num_children++;
 	p->stat.pzxid = (int64_t)m->zxid;
 	stat_settle(p);
-	struct model_node *v = touch(m, n);
 	v->there = true;
 	v->creates = 0;
+	v->ttl_ms = 0;
 	v->stat = (struct zk_stat){ .czxid = (int64_t)m->zxid,
 				    .mzxid = (int64_t)m->zxid,
 				    .pzxid = (int64_t)m->zxid,
 				    .ctime = m->time_ms,
 				    .mtime = m->time_ms };
-	if (zk_create_mode_ephemeral(req->flags))
-		v->stat.ephemeral_owner = (int64_t)op->session_id;
 	pk_buf_clear(&v->data);
-	pk_buf_add_bytes(&v->data, req->data);
-	v->data_null = req->data.data == NULL;
+	pk_buf_add_bytes(&v->data, data);
+	v->data_null = data.data == NULL;
+	pk_buf_clear(&v->acl);
+	pk_buf_add_bytes(&v->acl, pk_buf_bytes(list));
 	stat_settle(v);
-	event_add(m, ZK_EVENT_CREATED, n);
-	event_add(m, ZK_EVENT_CHILDREN_CHANGED, parent);
-	return 0;
+}
+
+static void create_reply(const struct node *n, int32_t type, bool in_multi, struct pk_buf *reply)
+{
+	const struct model_node *v = &n->versions[n->version_count - 1];
+	bool with_stat = v->kind == MODEL_CONTAINER || v->kind == MODEL_TTL ||
+			 (type == ZK_OP_CREATE2 && !in_multi);
+
+	if (in_multi)
+		zk_multi_result_header(reply, with_stat ? ZK_OP_CREATE2 : ZK_OP_CREATE);
+	zk_wr_ustring(reply, pk_bytes_str(n->path));
+	if (with_stat)
+		zk_wr_stat(reply, &v->stat);
+}
+
+static int32_t create(struct model *m, const struct txn_op *op, int32_t type, bool in_multi,
+		      const struct zk_create_ttl_req *req, struct pk_buf *reply)
+{
+	struct whose who = whose(m, op);
+	struct pk_buf list = PK_BUF_INIT;
+	int32_t err = create_allowed(m, op, req->flags);
+
+	if (err == 0)
+		err = acl_kept(req->acl, &who, &list);
+	if (err != 0) {
+		pk_buf_release(&list);
+		return err;
+	}
+	char *path = pk_strndup((const char *)req->path.data, req->path.len);
+	struct node *parent = node_name(m, path)->parent;
+	err = is_there(parent) ? allowed(m, op, parent, ZK_PERM_CREATE) : ZK_ENONODE;
+	if (err == 0 && zk_create_mode_sequential(req->flags)) {
+		char *with = pk_asprintf("%s%010d", path, (int32_t)newest(parent)->creates);
+		free(path);
+		path = with;
+	}
+	struct node *n = err == 0 ? node_name(m, path) : NULL;
+	if (err == 0 && is_there(n))
+		err = ZK_ENODEEXISTS;
+	if (err == 0 && newest(parent)->kind == MODEL_EPHEMERAL)
+		err = ZK_ENOCHILDRENFOREPHEMERALS;
+	if (err == 0)
+		err = quota_check(m, path, (int64_t)req->data.len, 1);
+	if (err == 0) {
+		put_in(m, n, req->data, &list);
+		struct model_node *v = newest(n);
+		v->kind = kind_of(type, req->flags, in_multi);
+		if (v->kind == MODEL_EPHEMERAL)
+			v->stat.ephemeral_owner = (int64_t)op->session_id;
+		if (v->kind == MODEL_TTL)
+			v->ttl_ms = req->ttl_ms;
+		create_reply(n, type, in_multi, reply);
+		event_add(m, ZK_EVENT_CREATED, n, &list);
+		event_add(m, ZK_EVENT_CHILDREN_CHANGED, parent, &newest(parent)->acl);
+		quota_made(m, path);
+		quota_update(m, path, (int64_t)req->data.len, 1);
+	}
+	free(path);
+	pk_buf_release(&list);
+	return err;
 }
 
 static void take_away(struct model *m, struct node *n)
 {
-	struct model_node *v = touch(m, n);
+	struct model_node *v = touch(m, n), *p = touch(m, n->parent);
+	int64_t bytes = (int64_t)v->data.len;
 
 	v->there = false;
-	pk_buf_clear(&v->data);
-	struct model_node *p = touch(m, n->parent);
 	p->stat.num_children--;
 	p->stat.pzxid = (int64_t)m->zxid;
 	stat_settle(p);
-	event_add(m, ZK_EVENT_DELETED, n);
-	event_add(m, ZK_EVENT_CHILDREN_CHANGED, n->parent);
+	event_add(m, ZK_EVENT_DELETED, n, &v->acl);
+	event_add(m, ZK_EVENT_CHILDREN_CHANGED, n->parent, &p->acl);
+	quota_update(m, n->path, -bytes, -1);
+	pk_buf_clear(&newest(n)->data);
+	pk_buf_clear(&newest(n)->acl);
 }
 
-static struct node *find(struct model *m, struct pk_bytes path)
+/* The node's memory, there or not; NULL: never heard of. */
+static struct node *named(struct model *m, struct pk_bytes path)
 {
 	char *text = pk_strndup((const char *)path.data, path.len);
 	struct node *n = node_of(m, text);
 
 	free(text);
+	return n;
+}
+
+static struct node *find(struct model *m, struct pk_bytes path)
+{
+	struct node *n = named(m, path);
+
 	return is_there(n) ? n : NULL;
+}
+
+static int32_t version_err(int32_t asked, int32_t now)
+{
+	return asked == -1 || asked == now ? 0 : ZK_EBADVERSION;
 }
 
 static int32_t del(struct model *m, const struct txn_op *op, const struct zk_delete_req *req)
 {
 	int32_t err = session_err(m, op);
-	struct node *n = find(m, req->path);
+	char *path = pk_strndup((const char *)req->path.data, req->path.len);
+	struct node *n = node_name(m, path), *parent = n->parent;
 
+	free(path);
 	if (err != 0)
 		return err;
+	if (parent == NULL || is_path(n, "/zookeeper") || is_path(n, QUOTA_TOP) ||
+	    is_path(n, CONFIG_PATH))
+		return ZK_EBADARGUMENTS;
+	if (!is_there(parent))
+		return ZK_ENONODE;
+	err = allowed(m, op, parent, ZK_PERM_DELETE);
+	if (err == 0)
+		err = is_there(n) ? version_err(req->version, newest(n)->stat.version) : ZK_ENONODE;
+	if (err == 0 && newest(n)->stat.num_children > 0)
+		err = ZK_ENOTEMPTY;
+	if (err == 0)
+		take_away(m, n);
+	return err;
+}
+
+static bool overdue(const struct model *m, const struct model_node *v)
+{
+	int64_t elapsed_ms = m->time_ms - v->stat.mtime;
+
+	if (!v->there || v->stat.num_children > 0)
+		return false;
+	if (v->kind == MODEL_CONTAINER)
+		return v->creates > 0 || (m->never_used_ms != 0 && elapsed_ms > m->never_used_ms);
+	return v->kind == MODEL_TTL && elapsed_ms > v->ttl_ms;
+}
+
+/* Overdue now, or a moment ago: what changed since was behind the removal already. */
+static bool was_overdue(struct model *m, const struct node *n)
+{
+	for (size_t i = n->version_count; i-- > 0;) {
+		if (overdue(m, &n->versions[i]))
+			return true;
+		const struct model_op *op = model_op(m, n->versions[i].zxid);
+		if (op != NULL && op->at_us < m->now_us - OVERDUE_US)
+			return false;
+	}
+	return false;
+}
+
+/* By the leader alone. */
+static int32_t delete_container(struct model *m, const struct txn_op *op)
+{
+	struct zk_rd r = zk_rd(op->body);
+	struct zk_path_req req;
+
+	if (op->session_id != 0)
+		return ZK_EUNIMPLEMENTED;
+	int rc = zk_path_req_decode(&r, &req);
+	PK_ASSERT(rc == 0);
+	struct node *n = find(m, req.path);
 	if (n == NULL)
 		return ZK_ENONODE;
-	if (req->version != -1 && req->version != newest(n)->stat.version)
-		return ZK_EBADVERSION;
 	if (newest(n)->stat.num_children > 0)
 		return ZK_ENOTEMPTY;
+	if (newest(n)->kind != MODEL_CONTAINER && newest(n)->kind != MODEL_TTL)
+		return ZK_EBADVERSION;
+	if (!m->unsteady && !was_overdue(m, n) && m->complaint[0] == 0)
+		snprintf(m->complaint, sizeof(m->complaint),
+			 "%s goes before its time: at %" PRId64 " ms, changed at %" PRId64
+			 " ms, ttl %" PRId64,
+			 n->path, m->time_ms, newest(n)->stat.mtime, newest(n)->ttl_ms);
 	take_away(m, n);
 	return 0;
 }
 
-static int32_t set_data(struct model *m, const struct txn_op *op, const struct zk_set_data_req *req)
+static int32_t set_data(struct model *m, const struct txn_op *op, const struct zk_set_data_req *req,
+			struct pk_buf *reply)
 {
 	int32_t err = session_err(m, op);
 	struct node *n = find(m, req->path);
@@ -244,8 +522,14 @@ static int32_t set_data(struct model *m, const struct txn_op *op, const struct z
 		return err;
 	if (n == NULL)
 		return ZK_ENONODE;
-	if (req->version != -1 && req->version != newest(n)->stat.version)
-		return ZK_EBADVERSION;
+	int64_t more = (int64_t)req->data.len - (int64_t)newest(n)->data.len;
+	err = allowed(m, op, n, ZK_PERM_WRITE);
+	if (err == 0)
+		err = quota_check(m, n->path, more, 0);
+	if (err == 0)
+		err = version_err(req->version, newest(n)->stat.version);
+	if (err != 0)
+		return err;
 	struct model_node *v = touch(m, n);
 	pk_buf_clear(&v->data);
 	pk_buf_add_bytes(&v->data, req->data);
@@ -254,8 +538,36 @@ static int32_t set_data(struct model *m, const struct txn_op *op, const struct z
 	v->stat.mzxid = (int64_t)m->zxid;
 	v->stat.mtime = m->time_ms;
 	stat_settle(v);
-	event_add(m, ZK_EVENT_DATA_CHANGED, n);
+	zk_wr_stat(reply, &v->stat);
+	event_add(m, ZK_EVENT_DATA_CHANGED, n, &v->acl);
+	quota_update(m, n->path, more, 0);
 	return 0;
+}
+
+static int32_t set_acl(struct model *m, const struct txn_op *op, const struct zk_set_acl_req *req,
+		       struct pk_buf *reply)
+{
+	struct whose who = whose(m, op);
+	struct pk_buf list = PK_BUF_INIT;
+	struct node *n = find(m, req->path);
+	int32_t err = session_err(m, op);
+
+	if (err == 0)
+		err = acl_kept(req->acl, &who, &list);
+	if (err == 0)
+		err = n != NULL ? allowed(m, op, n, ZK_PERM_ADMIN) : ZK_ENONODE;
+	if (err == 0)
+		err = version_err(req->version, newest(n)->stat.aversion);
+	if (err == 0) {
+		struct model_node *v = touch(m, n);
+		pk_buf_release(&v->acl);
+		v->acl = list;
+		v->stat.aversion++;
+		zk_wr_stat(reply, &v->stat);
+		return 0;
+	}
+	pk_buf_release(&list);
+	return err;
 }
 
 static int32_t check(struct model *m, const struct txn_op *op, const struct zk_check_req *req)
@@ -263,56 +575,148 @@ static int32_t check(struct model *m, const struct txn_op *op, const struct zk_c
 	int32_t err = session_err(m, op);
 	struct node *n = find(m, req->path);
 
-	if (err != 0)
-		return err;
-	if (n == NULL)
-		return ZK_ENONODE;
-	return req->version == -1 || req->version == newest(n)->stat.version ? 0 : ZK_EBADVERSION;
+	if (err == 0)
+		err = n != NULL ? allowed(m, op, n, ZK_PERM_READ) : ZK_ENONODE;
+	return err != 0 ? err : version_err(req->version, newest(n)->stat.version);
 }
 
-static int32_t multi(struct model *m, const struct txn_op *op, struct pk_buf *results)
+/* ---- the list of servers ---- */
+
+static int32_t reconfig(struct model *m, const struct txn_op *op, bool *deferred)
+{
+	struct node *config = node_of(m, CONFIG_PATH);
+	struct zk_rd r = zk_rd(op->body);
+	struct zk_reconfig_req req;
+	struct listed l;
+
+	if ((m->flags & TXN_RECONFIG_ENABLED) == 0)
+		return ZK_ERECONFIGDISABLED;
+	int32_t err = session_err(m, op);
+	if (err != 0)
+		return err;
+	int rc = zk_reconfig_req_decode(&r, &req);
+	PK_ASSERT(rc == 0);
+	if (m->pending || newest(config)->data.len == 0)
+		return ZK_ERECONFIGINPROGRESS;
+	listed_parse(&l, pk_buf_bytes(&newest(config)->data));
+	if (req.config_id != -1 && (uint64_t)req.config_id != l.version)
+		return ZK_EBADVERSION;
+	err = listed_change(&l, &req);
+	if (err == 0)
+		err = allowed(m, op, config, ZK_PERM_WRITE);
+	if (err != 0)
+		return err;
+	m->pending = *deferred = true;
+	m->pending_session = op->session_id;
+	m->pending_xid = op->xid;
+	m->asked = l;
+	return 0;
+}
+
+/* The leader is done with it, or says what the cluster begins with. */
+static int32_t config(struct model *m, const struct txn_op *op, struct pk_buf *reply)
+{
+	struct node *n = node_of(m, CONFIG_PATH);
+	int32_t err = (int32_t)pk_get_le32(op->body.data);
+	bool first = newest(n)->data.len == 0;
+
+	if (m->pending && (op->session_id != m->pending_session || op->xid != m->pending_xid) &&
+	    m->complaint[0] == 0)
+		snprintf(m->complaint, sizeof(m->complaint),
+			 "the end of a reconfig that nobody asked for");
+	if (err == 0) {
+		struct model_node *v = touch(m, n);
+		pk_buf_clear(&v->data);
+		if (m->pending) {
+			m->asked.version = m->zxid;
+			listed_format(&m->asked, &v->data);
+		} else {
+			struct listed l;
+			listed_parse(&l, pk_bytes(op->body.data + 4, op->body.len - 4));
+			l.version = first ? 0 : m->zxid;
+			listed_format(&l, &v->data);
+		}
+		v->stat.version = -1;
+		v->stat.mtime = m->time_ms;
+		v->stat.mzxid = first ? 0 : (int64_t)m->zxid;
+		v->data_null = false;
+		stat_settle(v);
+		zk_wr_buffer(reply, pk_buf_bytes(&v->data));
+		zk_wr_stat(reply, &v->stat);
+		event_add(m, ZK_EVENT_DATA_CHANGED, n, &v->acl);
+	}
+	m->pending = false;
+	return err;
+}
+
+bool model_listed(struct model *m, struct listed *out)
+{
+	struct node *n = node_of(m, CONFIG_PATH);
+
+	listed_parse(out, pk_buf_bytes(&newest(n)->data));
+	return newest(n)->data.len > 0 && !m->pending;
+}
+
+#define WITHOUT_TTL(c)                                                                             \
+	{                                                                                          \
+		(c).path, (c).data, (c).acl, (c).flags, -1                                         \
+	}
+
+static int32_t multi_one(struct model *m, const struct txn_op *op, struct zk_multi_op *one,
+			 struct pk_buf *reply)
+{
+	int32_t err;
+
+	switch (one->type) {
+	case ZK_OP_CREATE:
+	case ZK_OP_CREATE2:
+	case ZK_OP_CREATE_CONTAINER:
+		return create(m, op, one->type, true,
+			      &(struct zk_create_ttl_req)WITHOUT_TTL(one->u.create), reply);
+	case ZK_OP_CREATE_TTL:
+		return create(m, op, one->type, true, &one->u.create_ttl, reply);
+	case ZK_OP_DELETE:
+		err = del(m, op, &one->u.delete);
+		break;
+	case ZK_OP_SET_DATA:
+		zk_multi_result_header(reply, ZK_OP_SET_DATA);
+		return set_data(m, op, &one->u.set_data, reply);
+	default: /* the load sends nothing else */
+		PK_ASSERT(one->type == ZK_OP_CHECK);
+		err = check(m, op, &one->u.check);
+		break;
+	}
+	if (err == 0)
+		zk_multi_result_header(reply, one->type);
+	return err;
+}
+
+static int32_t multi(struct model *m, const struct txn_op *op, struct pk_buf *reply)
 {
 	struct zk_rd r = zk_rd(op->body);
 	struct zk_multi_op one = ZK_MULTI_OP_INIT;
-	struct pk_buf real = PK_BUF_INIT;
 	size_t events = m->event_count;
 	int32_t err = 0;
 	uint32_t count = 0, failed = 0;
 
 	while (zk_multi_next(&r, &one) == 1) {
-		failed += err == 0;
 		count++;
 		if (err != 0)
 			continue;
-		switch (one.type) {
-		case ZK_OP_CREATE:
-		case ZK_OP_CREATE2:
-			err = create(m, op, &one.u.create, &real);
-			break;
-		case ZK_OP_DELETE:
-			err = del(m, op, &one.u.delete);
-			break;
-		case ZK_OP_SET_DATA:
-			err = set_data(m, op, &one.u.set_data);
-			break;
-		case ZK_OP_CHECK:
-			err = check(m, op, &one.u.check);
-			break;
-		default: /* the load sends nothing else */
-			PK_ASSERT(false);
-		}
+		failed = one.index;
+		err = multi_one(m, op, &one, reply);
 	}
-	pk_buf_release(&real);
 	if (err != 0) {
 		touched_end(m, true);
-		m->event_count = events;
+		events_cut(m, events);
+		recounts_end(m, false);
+		pk_buf_clear(reply);
 	}
 	if (err == ZK_ESESSIONMOVED)
 		return err;
-	for (uint32_t i = 0; i < count; i++)
-		pk_buf_add_le32(results, (uint32_t)(err == 0 || i + 1 < failed ? 0
-						    : i + 1 == failed          ? err
-									       : ZK_ERUNTIME));
+	for (uint32_t i = 0; err != 0 && i < count; i++)
+		zk_multi_result_error(reply, i < failed ? 0 : i == failed ? err : ZK_ERUNTIME);
+	zk_multi_end(reply);
 	return 0;
 }
 
@@ -357,7 +761,7 @@ static int32_t end_session(struct model *m, const struct txn_op *op)
 	int32_t err = session_err(m, op);
 	struct session *s;
 
-	if (err != 0)
+	if (err != 0 || op->gen == TXN_GEN_LOCAL)
 		return err;
 	HASH_FIND(hh, m->sessions, &op->session_id, sizeof(op->session_id), s);
 	for (size_t i = 0; i < m->node_count; i++)
@@ -377,9 +781,12 @@ static void apply_op(struct model *m, const struct txn_op *op)
 				 .type = op->type,
 				 .xid = op->xid,
 				 .origin = op->origin,
-				 .seq = op->seq };
+				 .seq = op->seq,
+				 .at_us = m->now_us };
 	union {
 		struct zk_create_req create;
+		struct zk_create_ttl_req create_ttl;
+		struct zk_set_acl_req set_acl;
 		struct zk_delete_req delete;
 		struct zk_set_data_req set;
 		struct zk_check_req check;
@@ -403,9 +810,28 @@ static void apply_op(struct model *m, const struct txn_op *op)
 	switch (op->type) {
 	case ZK_OP_CREATE:
 	case ZK_OP_CREATE2:
+	case ZK_OP_CREATE_CONTAINER:
 		rc = zk_create_req_decode(&r, &u.create);
 		if (rc == 0)
-			done.err = create(m, op, &u.create, &done.path);
+			done.err = create(m, op, op->type, false,
+					  &(struct zk_create_ttl_req)WITHOUT_TTL(u.create),
+					  &done.reply);
+		break;
+	case ZK_OP_CREATE_TTL:
+		rc = zk_create_ttl_req_decode(&r, &u.create_ttl);
+		if (rc == 0)
+			done.err = create(m, op, op->type, false, &u.create_ttl, &done.reply);
+		break;
+	case ZK_OP_SET_ACL:
+		rc = zk_set_acl_req_decode(&r, &u.set_acl);
+		if (rc == 0)
+			done.err = set_acl(m, op, &u.set_acl, &done.reply);
+		break;
+	case ZK_OP_DELETE_CONTAINER:
+		done.err = delete_container(m, op);
+		break;
+	case ZK_OP_RECONFIG:
+		done.err = reconfig(m, op, &done.deferred);
 		break;
 	case ZK_OP_DELETE:
 		rc = zk_delete_req_decode(&r, &u.delete);
@@ -415,7 +841,7 @@ static void apply_op(struct model *m, const struct txn_op *op)
 	case ZK_OP_SET_DATA:
 		rc = zk_set_data_req_decode(&r, &u.set);
 		if (rc == 0)
-			done.err = set_data(m, op, &u.set);
+			done.err = set_data(m, op, &u.set, &done.reply);
 		break;
 	case ZK_OP_CHECK:
 		rc = zk_check_req_decode(&r, &u.check);
@@ -423,10 +849,10 @@ static void apply_op(struct model *m, const struct txn_op *op)
 			done.err = check(m, op, &u.check);
 		break;
 	case ZK_OP_MULTI:
-		done.err = multi(m, op, &done.results);
+		done.err = multi(m, op, &done.reply);
 		break;
-	case TXN_CONFIG: /* the list of servers that every cluster begins with */
-		event_add(m, ZK_EVENT_DATA_CHANGED, node_name(m, "/zookeeper/config"));
+	case TXN_CONFIG:
+		done.err = config(m, op, &done.reply);
 		break;
 	case ZK_OP_CREATE_SESSION:
 		done.err = create_session(m, op);
@@ -439,6 +865,9 @@ static void apply_op(struct model *m, const struct txn_op *op)
 		PK_ASSERT(false);
 	}
 	PK_ASSERT(rc == 0);
+	if (done.err != 0)
+		pk_buf_clear(&done.reply);
+	recounts_end(m, true);
 	touched_end(m, false);
 	if (m->op_count == m->op_cap) {
 		m->op_cap = m->op_cap * 2 + 64;
@@ -463,6 +892,8 @@ void model_apply(struct model *m, uint64_t index, struct pk_bytes data, int64_t 
 	PK_ASSERT(rc == 0);
 	if (entry.header.time_ms > m->time_ms)
 		m->time_ms = entry.header.time_ms;
+	m->flags = entry.header.flags;
+	m->ids = entry.ids;
 	while ((rc = txn_entry_next(&entry, &op, &err)) == 1)
 		apply_op(m, &op);
 	PK_ASSERT(rc == 0);
@@ -470,6 +901,21 @@ void model_apply(struct model *m, uint64_t index, struct pk_bytes data, int64_t 
 }
 
 /* ---- questions ---- */
+
+void model_clocks(struct model *m, bool steady)
+{
+	m->unsteady = !steady;
+}
+
+const char *model_complaint(const struct model *m)
+{
+	return m->complaint[0] != 0 ? m->complaint : NULL;
+}
+
+int64_t model_time_ms(const struct model *m)
+{
+	return m->time_ms;
+}
 
 uint64_t model_index(const struct model *m)
 {
@@ -518,6 +964,19 @@ void model_children(struct model *m, const char *path, uint64_t zxid, struct pk_
 	for (size_t i = 0; i < count; i++)
 		pk_buf_printf(out, "%s ", names[i]);
 	free(names);
+}
+
+uint64_t model_below(struct model *m, const char *path, uint64_t zxid)
+{
+	size_t len = strcmp(path, "/") == 0 ? 0 : strlen(path);
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < m->node_count; i++) {
+		const char *p = m->all[i]->path;
+		if (strncmp(p, path, len) == 0 && p[len] == '/' && p[len + 1] != 0)
+			count += at(m->all[i], zxid) != NULL;
+	}
+	return count;
 }
 
 const struct model_op *model_op(struct model *m, uint64_t zxid)
@@ -583,12 +1042,28 @@ void model_path_each(struct model *m, model_path_f *each, void *arg)
 
 /* ---- life ---- */
 
-struct model *model_new(void)
+/* What every tree begins with. */
+static void first_node(struct model *m, const char *path, struct zk_acls list, int32_t children,
+		       int32_t aversion)
+{
+	struct model_node *v = touch(m, node_name(m, path));
+
+	v->there = true;
+	v->stat.num_children = children;
+	v->stat.aversion = aversion;
+	zk_wr_acls(&v->acl, list);
+	stat_settle(v);
+}
+
+struct model *model_new(int64_t never_used_ms)
 {
 	struct model *m = pk_alloc(sizeof(*m));
-	struct node *root = node_name(m, "/");
 
-	touch(m, root)->there = true;
+	m->never_used_ms = never_used_ms;
+	first_node(m, "/", zk_acls_open(), 1, 0);
+	first_node(m, "/zookeeper", zk_acls_open(), 2, 0);
+	first_node(m, QUOTA_TOP, zk_acls_open(), 0, 0);
+	first_node(m, CONFIG_PATH, zk_acls_read(), 0, -1);
 	touched_end(m, false);
 	return m;
 }
@@ -604,17 +1079,20 @@ void model_free(struct model *m)
 	HASH_CLEAR(hh, m->nodes);
 	for (size_t i = 0; i < m->node_count; i++) {
 		struct node *n = m->all[i];
-		for (size_t j = 0; j < n->version_count; j++)
+		for (size_t j = 0; j < n->version_count; j++) {
 			pk_buf_release(&n->versions[j].data);
+			pk_buf_release(&n->versions[j].acl);
+		}
 		free(n->versions);
 		free(n->children);
 		free(n->path);
 		free(n);
 	}
 	for (size_t i = 0; i < m->op_count; i++) {
-		pk_buf_release(&m->ops[i].path);
-		pk_buf_release(&m->ops[i].results);
+		pk_buf_release(&m->ops[i].reply);
 	}
+	events_cut(m, 0);
+	free(m->recounts);
 	free(m->all);
 	free(m->ops);
 	free(m->events);

@@ -4,8 +4,8 @@
  * Every entry is given to the model when the first server applies it; the model keeps each node's
  * whole history by zxid, every operation's outcome and every event, so that any reply can be judged
  * by the zxid it carries. It knows: sessions and their generations, create (persistent, ephemeral,
- * sequential), create2, delete, setData, check, multi. Nothing of store/ is used but the entry's
- * decoder. Nodes that every tree begins with are left out: "/" is there and is not judged.
+ * sequential, container, TTL), delete, setData, setACL, check, multi, quotas, reconfig, and what a
+ * leader does by itself. Nothing of store/ is used but the entry's decoder.
  */
 #ifndef PK_TESTS_SIM_CLUSTER_MODEL_H
 #define PK_TESTS_SIM_CLUSTER_MODEL_H
@@ -14,13 +14,18 @@
 #include "zkproto/multi.h"
 
 struct model;
+struct listed;
+
+enum model_kind { MODEL_PLAIN, MODEL_EPHEMERAL, MODEL_CONTAINER, MODEL_TTL };
 
 struct model_node {
 	uint64_t zxid; /* since when it is so */
 	bool there;
 	struct zk_stat stat;
-	struct pk_buf data;
+	struct pk_buf data, acl; /* the list as ZooKeeper encodes it */
 	bool data_null;
+	enum model_kind kind;
+	int64_t ttl_ms;
 	int64_t creates; /* children ever created: the next sequence number */
 };
 
@@ -29,14 +34,16 @@ struct model_op {
 	uint64_t session;
 	int32_t type, xid, err;
 	uint64_t origin, seq;
-	struct pk_buf path;    /* of a create: the real one */
-	struct pk_buf results; /* of a multi: one le32 error for each operation */
+	int64_t at_us;
+	bool deferred;       /* a reconfig that was taken on: its reply comes with the TXN_CONFIG */
+	struct pk_buf reply; /* its body, to the byte; empty when err != 0 */
 };
 
 struct model_event {
 	uint64_t zxid;
 	int32_t type;
 	const char *path;
+	struct pk_buf acl; /* who may read by it is told; empty: everyone */
 };
 
 struct model_session {
@@ -48,12 +55,22 @@ struct model_session {
 	int64_t ended_us;
 };
 
-struct model *model_new(void);
+/* never_used_ms: as server_config's container_never_used_ms. */
+struct model *model_new(int64_t never_used_ms);
 void model_free(struct model *m);
 /* The next entry, or NULL data for an index without a command. */
 void model_apply(struct model *m, uint64_t index, struct pk_bytes entry, int64_t now_us);
 uint64_t model_index(const struct model *m);
 uint64_t model_zxid(const struct model *m);
+int64_t model_time_ms(const struct model *m); /* the last entry's */
+/* Not steady: wall clocks jumped, so times to live are not judged. */
+void model_clocks(struct model *m, bool steady);
+/* What the log did that it must not, or NULL. */
+const char *model_complaint(const struct model *m);
+/* The servers as /zookeeper/config has them now; false: none yet, or a reconfig is under way. */
+bool model_listed(struct model *m, struct listed *out);
+/* How many nodes are below path. */
+uint64_t model_below(struct model *m, const char *path, uint64_t zxid);
 
 /* As of `zxid`; NULL: it was not there. */
 const struct model_node *model_get(struct model *m, const char *path, uint64_t zxid);

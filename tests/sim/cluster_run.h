@@ -43,6 +43,7 @@ struct run {
 	size_t load_count;
 	uint32_t crash, cut, pause, disk, net, wipe, wall, client; /* weights */
 	int64_t fault_every_ms;
+	int64_t container_check_ms, wall_slack_ms;
 	size_t faults; /* told so far, left out or not */
 };
 

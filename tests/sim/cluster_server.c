@@ -9,13 +9,15 @@
 
 #include "base/crc.h"
 #include "store/raft_msg.h"
+#include "tests/sim/cluster_client.h"
 #include "tests/sim/cluster_int.h"
 
-#define HEARTBEAT_MS 50
-#define ELECTION_MS  500
-#define CLUSTER_ID   0xc1u
-#define WALL_BASE_MS 1700000000000
-#define MEMBERS_HASH 7
+#define HEARTBEAT_MS    50
+#define ELECTION_MS     500
+#define CLUSTER_ID      0xc1u
+#define WALL_BASE_MS    1700000000000
+#define MEMBERS_HASH    7
+#define WALL_SETTLES_MS 12000 /* times to live and wall clocks that jump: not judged so long */
 
 struct touch {
 	UT_hash_handle hh;
@@ -96,7 +98,10 @@ static void entry_seen(struct sim_server *n, uint64_t index, uint64_t term, stru
 		seen->term = term;
 		s->stats.entries++;
 		sim_mix(s, hash);
+		model_clocks(s->model, s->now_us - s->wall_jump_us > WALL_SETTLES_MS * SIM_MS);
 		model_apply(s->model, index, data, s->now_us);
+		if (model_complaint(s->model) != NULL)
+			sim_violate(s, "%s", model_complaint(s->model));
 	} else if (seen->hash != hash || seen->term != term) {
 		sim_violate(s,
 			    "server %d applied another entry %" PRIu64 " (term %" PRIu64
@@ -214,8 +219,10 @@ static void owner_auth(void *owner, void *io, struct pk_bytes scheme, struct pk_
 		return;
 	r->ok = true;
 	r->count = 1;
-	snprintf(r->ids[0].scheme, sizeof(r->ids[0].scheme), "digest");
-	memcpy(r->ids[0].id, auth.data, auth.len);
+	bool super = pk_bytes_is(auth, SIM_SUPER);
+	snprintf(r->ids[0].scheme, sizeof(r->ids[0].scheme), super ? "super" : "digest");
+	if (!super)
+		memcpy(r->ids[0].id, auth.data, auth.len);
 }
 
 static int32_t owner_sasl(void *owner, void *io, struct pk_bytes token, struct pk_buf *out,
@@ -329,7 +336,8 @@ static void owner_note(void *owner, int level, const char *event, const char *te
 
 	(void)level;
 	sim_say(n->sim, "server %d %s %s", n->index, event, text);
-	if (strcmp(event, "session.expire") == 0 && sscanf(text, "id=%" SCNx64, &session) == 1)
+	if (strcmp(event, "session.expire") == 0 && strstr(text, " local=1") == NULL &&
+	    sscanf(text, "id=%" SCNx64, &session) == 1)
 		expiry_check(n, session);
 }
 
@@ -628,7 +636,13 @@ void sim_start(struct sim *s, int i)
 				     .leader_grace_ms = 3000,
 				     .commit_overlay_bytes = s->o.commit_overlay_bytes,
 				     .commit_log_bytes = s->o.commit_log_bytes,
-				     .txn_flags = TXN_EXTENDED_TYPES,
+				     .txn_flags = TXN_EXTENDED_TYPES | s->o.txn_flags,
+				     .container_check_ms = s->o.container_check_ms,
+				     .container_never_used_ms = s->o.never_used_ms,
+				     .container_per_minute = 10000,
+				     .read_only_mode = s->o.read_only_mode,
+				     .local_sessions = s->o.local_sessions,
+				     .local_sessions_upgrade = s->o.local_upgrade,
 				     .jute_bytes_max = 0xfffff,
 				     .response_bytes_max = 32u << 20,
 				     .watches_max = 1 << 20,
@@ -837,6 +851,7 @@ void sim_wall_jump(struct sim *s, int i, int64_t ms)
 {
 	sim_say(s, "server %d: the clock jumps %" PRId64 " ms", i, ms);
 	s->servers[i].wall_offset_ms += ms;
+	s->wall_jump_us = s->now_us;
 }
 
 void sim_refuse_writes(struct sim *s, int i, bool refuse)

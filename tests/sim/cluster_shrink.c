@@ -97,6 +97,8 @@ void plan_shrink(struct plan *plan, size_t faults, char *why)
 	*k = (struct shrink){ .best = *plan, .until = time(NULL) + SHRINK_S_MAX };
 	memcpy(k->first, why, WHY_BYTES);
 	memcpy(k->why, why, WHY_BYTES);
+	if (faults == 0) /* it died before it could say how many there were */
+		faults = FAULTS_MAX;
 	if (!plan->some) {
 		k->best.some = true;
 		for (size_t i = 0; i < faults && i < FAULTS_MAX; i++)

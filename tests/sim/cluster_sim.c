@@ -91,8 +91,6 @@ static void walk_one(void *arg, const char *path)
 	struct pk_buf got = PK_BUF_INIT, want = PK_BUF_INIT;
 
 	w->there += n != NULL;
-	if (strcmp(path, "/") == 0 || strncmp(path, "/zookeeper", 10) == 0)
-		return;
 	bool there = read_back(sim_server(s, w->server), ZK_OP_GET_DATA, path, &got);
 	if (n != NULL) {
 		zk_wr_buffer(&want, n->data_null ? PK_BYTES_NONE
@@ -119,9 +117,9 @@ static void trees_compare(struct run *r)
 			continue;
 		model_path_each(sim_model(s), walk_one, &w);
 		const struct tree_meta *m = tree_meta(server_tree(sim_server(s, i)));
-		if (m->nodes != w.there + 3) /* /zookeeper, its config and quota */
+		if (m->nodes != w.there)
 			sim_violate(s, "server %d has %" PRIu64 " nodes, the model %zu", i,
-				    m->nodes, w.there + 3);
+				    m->nodes, w.there);
 		tree_check(server_tree(sim_server(s, i)));
 	}
 }
@@ -129,6 +127,21 @@ static void trees_compare(struct run *r)
 static void count_living(void *arg, const struct model_session *m)
 {
 	*(size_t *)arg += m->ended_zxid == 0;
+}
+
+/* Containers that were used and are empty, and nodes whose time to live is over, are gone. */
+static void none_overdue(void *arg, const char *path)
+{
+	struct run *r = arg;
+	struct model *m = sim_model(r->sim);
+	const struct model_node *n = model_get(m, path, model_zxid(m));
+	int64_t slack_ms = 20000 + 2 * r->wall_slack_ms;
+
+	if (n == NULL || n->stat.num_children > 0)
+		return;
+	if ((n->kind == MODEL_CONTAINER && n->creates > 0) ||
+	    (n->kind == MODEL_TTL && model_time_ms(m) - n->stat.mtime > n->ttl_ms + slack_ms))
+		sim_violate(r->sim, "%s should be gone", path);
 }
 
 /* Everybody falls silent: every session must end, and with it its ephemerals. */
@@ -157,6 +170,8 @@ static const char *last_words(struct run *r)
 	for (int i = 0; i < 60 && !sim_settled(s); i++)
 		sim_run(s, 500);
 	trees_compare(r);
+	if (r->container_check_ms > 0)
+		model_path_each(sim_model(s), none_overdue, r);
 	for (int i = 0; i < (int)sim_servers(s); i++)
 		if (tree_meta(server_tree(sim_server(s, i)))->ephemerals != 0)
 			return "ephemerals outlive their sessions";
@@ -177,6 +192,12 @@ static struct sim_options options(struct run *r)
 		.snapshot_log_bytes = 1u << pk_rng_range(rng, 13, small ? 16 : 20),
 		.trailing_entries = (uint64_t)pk_rng_range(rng, 1, small ? 30 : 2000),
 		.segment_bytes = small ? 16384 : 65536,
+		.txn_flags = TXN_RECONFIG_ENABLED | (chance(rng, 60) ? TXN_ENFORCE_QUOTA : 0),
+		.container_check_ms = chance(rng, 80) ? pk_rng_range(rng, 200, 3000) : 0,
+		.never_used_ms = chance(rng, 50) ? pk_rng_range(rng, 500, 10000) : 0,
+		.read_only_mode = chance(rng, 30),
+		.local_sessions = chance(rng, 15),
+		.local_upgrade = chance(rng, 70),
 		.verbose = r->plan->verbose,
 	};
 
@@ -194,6 +215,7 @@ static const char *run_one(const struct plan *plan, struct totals *t)
 	pk_rng_seed(&r->rng, plan->seed ^ 0xc1a5);
 	struct sim_options o = options(r);
 	r->sim = sim_new(&o);
+	r->container_check_ms = o.container_check_ms;
 	r->load_count = (size_t)pk_rng_range(&r->rng, 1, LOADS_MAX);
 	if (plan->clients != 0 && plan->clients < r->load_count)
 		r->load_count = plan->clients;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "tests/sim/cluster_rules.h"
 #include "zkproto/record.h"
 
 #define WHY_BYTES 300
@@ -13,6 +14,7 @@ struct watched_path {
 	char *path;
 	enum watched kind;
 	int fired_by;    /* place in the group of events being looked at; -1: none */
+	bool spent;      /* it fired for what this client may not hear of: it is with us alone */
 	unsigned halves; /* of one that stays: removeWatches takes them one by one */
 };
 
@@ -24,6 +26,7 @@ struct told {
 
 struct watches {
 	struct sim *sim;
+	const struct whose *who;
 	struct watched_path *all;
 	size_t count;
 	struct told *came; /* not explained yet */
@@ -33,11 +36,12 @@ struct watches {
 	bool again;      /* its reply is due */
 };
 
-struct watches *watches_new(struct sim *s)
+struct watches *watches_new(struct sim *s, const struct whose *who)
 {
 	struct watches *w = pk_alloc(sizeof(*w));
 
 	w->sim = s;
+	w->who = who;
 	return w;
 }
 
@@ -87,13 +91,16 @@ void watches_set(struct watches *w, const char *path, enum watched kind)
 			     (p->kind == WATCHED_PERSISTENT || p->kind == WATCHED_RECURSIVE));
 		if (same && strcmp(p->path, path) == 0) {
 			p->kind = kind;
+			p->spent = false;
 			p->halves = HALF_DATA | HALF_CHILD;
 			return;
 		}
 	}
 	w->all = pk_realloc(w->all, (w->count + 1) * sizeof(*w->all));
-	w->all[w->count++] = (struct watched_path){ pk_strdup(path), kind, -1,
-						    HALF_DATA | HALF_CHILD };
+	w->all[w->count++] = (struct watched_path){ .path = pk_strdup(path),
+						    .kind = kind,
+						    .fired_by = -1,
+						    .halves = HALF_DATA | HALF_CHILD };
 }
 
 bool watches_has(struct watches *w, const char *path, int32_t type, bool take)
@@ -107,7 +114,7 @@ bool watches_has(struct watches *w, const char *path, int32_t type, bool take)
 		unsigned has = stays                      ? p->halves
 			       : p->kind == WATCHED_CHILD ? HALF_CHILD
 							  : HALF_DATA;
-		if ((has & halves) == 0 || strcmp(p->path, path) != 0)
+		if ((has & halves) == 0 || p->spent || strcmp(p->path, path) != 0)
 			continue;
 		found = true;
 		p->halves &= ~halves;
@@ -172,15 +179,17 @@ static size_t group(struct watches *w, size_t from, size_t to, size_t *out)
 
 	for (size_t i = from; i < to; i++) {
 		const struct model_event *e = model_event(m, i);
+		bool may = e->acl.len == 0 || acl_lets(pk_buf_bytes(&e->acl), ZK_PERM_READ, w->who);
 		bool any = false;
 
 		for (size_t j = 0; j < w->count; j++) {
 			struct watched_path *p = &w->all[j];
-			if (p->fired_by >= 0 || !concerns(p, e))
+			if (p->fired_by >= 0 || p->spent || !concerns(p, e))
 				continue;
-			any = true;
-			if (one_shot(p->kind))
+			any = may;
+			if (one_shot(p->kind) && may)
 				p->fired_by = (int)n;
+			p->spent = one_shot(p->kind) && !may;
 		}
 		if (any)
 			out[n++] = i;
@@ -293,10 +302,19 @@ void watches_lost(struct watches *w)
 static const enum watched order[] = { WATCHED_DATA, WATCHED_EXIST, WATCHED_CHILD,
 				      WATCHED_PERSISTENT, WATCHED_RECURSIVE };
 
-void watches_again(struct watches *w, uint64_t seen_zxid, struct pk_buf *body)
+bool watches_stay(const struct watches *w)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < w->count; i++)
+		any |= !one_shot(w->all[i].kind);
+	return any;
+}
+
+void watches_again(struct watches *w, uint64_t seen_zxid, bool all, struct pk_buf *body)
 {
 	zk_wr_long(body, (int64_t)seen_zxid);
-	for (size_t k = 0; k < PK_COUNT(order); k++) {
+	for (size_t k = 0; k < (all ? PK_COUNT(order) : 3); k++) {
 		size_t at = zk_wr_vector_begin(body);
 		uint32_t n = 0;
 
@@ -343,7 +361,7 @@ bool watches_set_again(struct watches *w, uint64_t zxid, char *why)
 
 	w->again = false;
 	for (size_t i = 0; i < w->count; i++)
-		w->all[i].halves = HALF_DATA | HALF_CHILD;
+		w->all[i].spent = false, w->all[i].halves = HALF_DATA | HALF_CHILD;
 	for (size_t k = 0; k < PK_COUNT(order) && ok; k++) {
 		for (size_t i = 0; i < w->count && ok;) {
 			int32_t type = w->all[i].kind == order[k] ? at_once(w, &w->all[i], zxid)

@@ -8,6 +8,7 @@
 #include "tests/sim/cluster.h"
 
 struct watches;
+struct whose;
 
 enum watched {
 	WATCHED_DATA,  /* by getData, or exists of what is there */
@@ -17,7 +18,8 @@ enum watched {
 	WATCHED_RECURSIVE,
 };
 
-struct watches *watches_new(struct sim *s);
+/* `who`: whose they are, borrowed for life: events for what they may not read are not told. */
+struct watches *watches_new(struct sim *s, const struct whose *who);
 void watches_free(struct watches *w);
 size_t watches_count(const struct watches *w);
 /* All of it on success: false and *why (300 bytes) otherwise. */
@@ -30,8 +32,10 @@ void watches_set(struct watches *w, const char *path, enum watched kind);
 bool watches_has(struct watches *w, const char *path, int32_t type, bool take);
 /* The connection is gone: what came and was explained by no reply counts as come. */
 void watches_lost(struct watches *w);
-/* A setWatches2 request of all of them goes out on a new connection; and its reply came. */
-void watches_again(struct watches *w, uint64_t seen_zxid, struct pk_buf *body);
+bool watches_stay(const struct watches *w); /* is any persistent or recursive? */
+/* A setWatches2 (`all`) or setWatches request of all of them goes out on a new connection; and its
+ * reply came. */
+void watches_again(struct watches *w, uint64_t seen_zxid, bool all, struct pk_buf *body);
 bool watches_set_again(struct watches *w, uint64_t zxid, char *why);
 
 #endif

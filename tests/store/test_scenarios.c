@@ -276,7 +276,7 @@ static void ask(struct play *p, struct who *w)
 		for (size_t i = 2; i < p->word_count; i++)
 			multi_add(&b, p->words[i]);
 		zk_multi_end(&b);
-		client_multi(w->c, pk_buf_bytes(&b));
+		client_multi(w->c, ZK_OP_MULTI, pk_buf_bytes(&b));
 		pk_buf_release(&b);
 	} else {
 		wrong(p, "no such operation", op);
