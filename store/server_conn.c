@@ -582,6 +582,8 @@ static void request(struct conn *c, struct pk_bytes frame)
 	struct req q = { .xid = h.xid, .op = h.type, .at_us = server_clock_us(s) };
 	struct pk_bytes body = in.in;
 	bool large = s->cfg.large_bytes > 0 && (int64_t)body.len > s->cfg.large_bytes;
+	if (c->ending) /* it must not become a global one that nobody ends */
+		return;
 	touch(c);
 	if (h.type == ZK_OP_AUTH) {
 		auth_request(c, &q, &in);
@@ -661,6 +663,7 @@ static void request(struct conn *c, struct pk_bytes frame)
 		break;
 	case OP_CLOSE:
 		if (c->gen == TXN_GEN_LOCAL) { /* nobody else knows of it */
+			c->ending = true;
 			q.kind = REQ_READ;
 			break;
 		}
@@ -917,7 +920,13 @@ void conn_result(struct conn *c, const struct txn_op *op, const struct tree_resu
 	drain(c, true); /* whatever stands before it and was held back for a slow reader */
 	if (c->state == CONN_CLOSED)
 		return;
-	PK_ASSERT(c->ring_count > 0 && ring_at(c, 0)->seq == op->seq);
+	PK_ASSERT(c->ring_count > 0);
+	if (op->type == TXN_REFUSED && ring_at(c, 0)->seq != op->seq) {
+		/* local_upgrade's session, of which no request waits */
+		conn_close(c, true, "the session could not be made a global one: a full disk");
+		return;
+	}
+	PK_ASSERT(ring_at(c, 0)->seq == op->seq);
 	if (r->err == ZK_ESESSIONMOVED) {
 		/* Another server has the session: a reply would only mislead
 		 * (FinalRequestProcessor). */

@@ -62,6 +62,7 @@ struct conn {
 	bool touched;
 	bool read_only; /* it was told so: it goes when a leader is found */
 	bool deferred;  /* its reconfig is under way: what comes behind it is held */
+	bool ending;    /* a local session is asked to end: nothing behind that counts */
 	bool secure;
 	bool authenticated; /* by a scheme that auth_required counts */
 	uint32_t refs;      /* pending operations that point here */

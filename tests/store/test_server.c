@@ -43,17 +43,20 @@ static void on_state(void *owner, enum client_state state, const char *why)
 	pk_buf_printf(&w->said, "%s ", why);
 }
 
-static int world_new(void **state, size_t servers, bool auth, uint64_t log_bytes)
+static struct sim_options options(size_t servers, uint64_t log_bytes)
 {
-	struct sim_options o = { .seed = 11,
-				 .servers = servers,
-				 .tick_ms = 2000,
-				 .commit_overlay_bytes = log_bytes / 2,
-				 .commit_log_bytes = log_bytes / 2,
-				 .snapshot_log_bytes = log_bytes,
-				 .trailing_entries = 10,
-				 .segment_bytes = 65536,
-				 .auth_required = auth };
+	return (struct sim_options){ .seed = 11,
+				     .servers = servers,
+				     .tick_ms = 2000,
+				     .commit_overlay_bytes = log_bytes / 2,
+				     .commit_log_bytes = log_bytes / 2,
+				     .snapshot_log_bytes = log_bytes,
+				     .trailing_entries = 10,
+				     .segment_bytes = 65536 };
+}
+
+static int world_new(void **state, struct sim_options o)
+{
 	o.verbose = getenv("SIM_VERBOSE") != NULL;
 	struct world *w = pk_alloc(sizeof(*w));
 
@@ -71,22 +74,33 @@ static int world_new(void **state, size_t servers, bool auth, uint64_t log_bytes
 
 static int setup1(void **state)
 {
-	return world_new(state, 1, false, 1 << 20);
+	return world_new(state, options(1, 1 << 20));
 }
 
 static int setup3(void **state)
 {
-	return world_new(state, 3, false, 1 << 20);
+	return world_new(state, options(3, 1 << 20));
 }
 
 static int setup_small(void **state)
 {
-	return world_new(state, 3, false, 20000);
+	return world_new(state, options(3, 20000));
 }
 
 static int setup_auth(void **state)
 {
-	return world_new(state, 1, true, 1 << 20);
+	struct sim_options o = options(1, 1 << 20);
+
+	o.auth_required = true;
+	return world_new(state, o);
+}
+
+static int setup_local(void **state)
+{
+	struct sim_options o = options(3, 1 << 20);
+
+	o.local_sessions = o.local_upgrade = true;
+	return world_new(state, o);
 }
 
 static int teardown(void **state)
@@ -390,6 +404,38 @@ static void test_a_full_disk_refuses_writes_and_answers_reads(void **state)
 	expect(w, 0, "create:0 ");
 }
 
+static void test_a_leaders_full_disk_refuses_to_make_a_local_session_global(void **state)
+{
+	struct world *w = *state;
+	struct client *c = join(w, 0, follower(w));
+
+	sim_refuse_writes(w->s, sim_leader(w->s), true); /* and not the server that is asked */
+	client_create(c, ZK_OP_CREATE, "/a", "1", ZK_CREATE_EPHEMERAL);
+	sim_run(w->s, 500);
+	expect(w, 0, "closed ");
+	sim_refuse_writes(w->s, sim_leader(w->s), false);
+	client_forget_session(c);
+	c = join(w, 0, follower(w));
+	client_create(c, ZK_OP_CREATE, "/a", "1", ZK_CREATE_EPHEMERAL);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:0 ");
+}
+
+static void test_nothing_behind_its_end_makes_a_local_session_global(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w);
+	struct client *c = join(w, 0, f);
+
+	client_create(c, ZK_OP_CREATE, "/a", "1", ZK_CREATE_PERSISTENT); /* the end waits for it */
+	client_end(c);
+	client_create(c, ZK_OP_CREATE, "/e", "1", ZK_CREATE_EPHEMERAL);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:0 closeSession:0 closed ");
+	assert_int_equal(tree_meta(server_tree(sim_server(w->s, f)))->sessions, 0);
+	assert_int_equal(tree_meta(server_tree(sim_server(w->s, f)))->ephemerals, 0);
+}
+
 /* ---- servers that lose things ---- */
 
 static void write_some(struct world *w, int who, int count)
@@ -485,6 +531,8 @@ int main(void)
 		T(test_an_unknown_operation_ends_the_connection, setup1),
 		T(test_a_request_before_required_authentication_ends_the_connection, setup_auth),
 		T(test_a_full_disk_refuses_writes_and_answers_reads, setup3),
+		T(test_a_leaders_full_disk_refuses_to_make_a_local_session_global, setup_local),
+		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
 		T(test_a_wiped_server_comes_back_to_the_same_leader, setup_small),
 		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
 		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
