@@ -43,6 +43,15 @@ void bench_hist_add(struct bench_hist *h, uint64_t ns)
 		h->max_ns = ns;
 }
 
+void bench_hist_merge(struct bench_hist *to, const struct bench_hist *from)
+{
+	for (size_t i = 0; i < BENCH_HIST_BUCKETS; i++)
+		to->buckets[i] += from->buckets[i];
+	to->count += from->count;
+	if (from->max_ns > to->max_ns)
+		to->max_ns = from->max_ns;
+}
+
 uint64_t bench_hist_at(const struct bench_hist *h, double share)
 {
 	double want = share * (double)h->count;

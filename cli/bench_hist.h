@@ -22,6 +22,7 @@ struct bench_hist {
 
 void bench_hist_clear(struct bench_hist *h);
 void bench_hist_add(struct bench_hist *h, uint64_t ns);
+void bench_hist_merge(struct bench_hist *to, const struct bench_hist *from);
 /* The value that `share` (0 to 1) of all are at or below: the upper end of its bucket, never above
  * the largest seen. 0 when nothing was added. */
 uint64_t bench_hist_at(const struct bench_hist *h, double share);

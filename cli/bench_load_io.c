@@ -15,16 +15,18 @@
 #include "zkproto/frame.h"
 #include "zkproto/zk.h"
 
-#define HOST_BYTES      256
-#define READ_BYTES      262144
-#define FRAME_BYTES_MAX (64U << 20) /* replies with many children are long */
-#define EVENTS_PER_TURN 512
-#define OPENING_MAX     64 /* connections under way at once: below any listen queue */
-#define TURN_MS         50
-#define RETRY_NS        UINT64_C(100000000)
-#define SILENCE_NS_MAX  UINT64_C(60000000000)
-#define CLOSE_NS_MAX    UINT64_C(5000000000)
-#define NS_PER_MS       UINT64_C(1000000)
+#define HOST_BYTES        256
+#define READ_BYTES        262144
+#define FRAME_BYTES_MAX   (64U << 20) /* replies with many children are long */
+#define EVENTS_PER_TURN   512
+#define OPENING_MAX       64 /* connections under way at once: below any listen queue */
+#define TURN_MS           50
+#define TURN_SOON_MS      5 /* when there are retries or pings to be sent in time */
+#define PINGS_PER_TIMEOUT 3
+#define RETRY_NS          UINT64_C(10000000)
+#define SILENCE_NS_MAX    UINT64_C(60000000000)
+#define CLOSE_NS_MAX      UINT64_C(5000000000)
+#define NS_PER_MS         UINT64_C(1000000)
 
 /*
  *          connect(2)            answer to the session request
@@ -39,7 +41,10 @@ struct conn {
 	uint32_t index;
 	int fd; /* -1: none */
 	enum conn_state state;
-	uint32_t interest; /* what epoll watches for */
+	uint32_t interest;  /* what epoll watches for */
+	bool watching;      /* an event of node 0 is due */
+	int64_t session_id; /* 0: none yet */
+	uint8_t password[ZK_PASSWORD_BYTES];
 	size_t server;
 	int32_t xid_last;
 	int64_t zxid_last;
@@ -66,6 +71,7 @@ struct bench_load {
 	uint8_t *read_buf;  /* owned, READ_BYTES */
 	uint32_t opening;   /* connections in OPENING */
 	uint32_t ready;
+	uint32_t watching; /* connections that wait for an event */
 	bool ending;       /* connections may break now */
 	uint64_t heard_ns; /* when something last came in */
 	/* of the phase under way; phase is NULL outside */
@@ -73,7 +79,8 @@ struct bench_load {
 	struct bench_work *work;
 	struct bench_result *result;
 	uint32_t conns_used, slots;
-	uint64_t outstanding; /* over all connections; sessions: those not IDLE */
+	uint64_t outstanding;       /* over all connections; sessions: those not IDLE */
+	uint64_t begun_ns, done_ns; /* the phase; the last operation */
 	bool issuing, counting;
 };
 
@@ -194,7 +201,13 @@ static void conn_drop(struct conn *c)
 	c->fd = -1;
 	c->state = CONN_IDLE;
 	c->count = 0;
-	c->zxid_last = 0;
+	if (c->watching)
+		l->watching--;
+	c->watching = false;
+	if (!l->config.reconnect)
+		c->session_id = 0;
+	if (c->session_id == 0)
+		c->zxid_last = 0;
 	pk_buf_clear(&c->out);
 	c->out_sent = 0;
 	zk_frame_release(&c->in);
@@ -258,12 +271,13 @@ static int conn_flush(struct conn *c, struct pk_err *err)
 
 static int conn_open(struct conn *c, struct pk_err *err)
 {
-	static const uint8_t no_password[ZK_PASSWORD_BYTES];
 	struct bench_load *l = c->load;
 	const struct server *s = &l->servers[c->server];
 	struct zk_connect_req req = {
+		.last_zxid_seen = c->zxid_last,
 		.timeout_ms = l->config.session_ms,
-		.password = pk_bytes(no_password, sizeof(no_password)),
+		.session_id = c->session_id,
+		.password = pk_bytes(c->password, sizeof(c->password)),
 		.has_read_only = true,
 	};
 	int one = 1;
@@ -300,7 +314,7 @@ static void conn_send(struct conn *c, enum bench_op op, uint64_t key, uint64_t n
 	*r = (struct bench_request){
 		.key = key,
 		.start_ns = now_ns,
-		.xid = ++c->xid_last,
+		.xid = op == BENCH_PING ? ZK_XID_PING : ++c->xid_last,
 		.op = (uint8_t)op,
 		.counted = counted,
 	};
@@ -317,7 +331,8 @@ static void conn_fill(struct conn *c, uint64_t now_ns)
 	const struct bench_phase *p = l->phase;
 	struct bench_work *w = l->work;
 
-	if (p == NULL || p->mix == BENCH_MIX_SESSION || p->once_each || c->index >= l->conns_used)
+	if (p == NULL || p->mix == BENCH_MIX_SESSION || p->mix == BENCH_MIX_IDLE || p->once_each ||
+	    c->index >= l->conns_used)
 		return;
 	while (l->issuing && c->count < l->slots) {
 		uint64_t key = p->by_chance ? pk_rng_below(&w->rng, w->keys)
@@ -337,7 +352,8 @@ static void conn_fill(struct conn *c, uint64_t now_ns)
 			break;
 		case BENCH_MIX_ONE:
 		case BENCH_MIX_SESSION:
-			conn_send(c, p->op, key, now_ns, true);
+		case BENCH_MIX_IDLE:
+			conn_send(c, p->op, key, now_ns, !p->awaits_events);
 			break;
 		}
 		l->outstanding += c->count - before;
@@ -352,6 +368,9 @@ static void count_done(struct bench_load *l, uint64_t start_ns, uint64_t now_ns)
 	if (!l->counting)
 		return;
 	l->result->ops++;
+	if (now_ns - l->done_ns > l->result->gap_ns)
+		l->result->gap_ns = now_ns - l->done_ns;
+	l->done_ns = now_ns;
 	bench_hist_add(&l->result->latency, now_ns - start_ns);
 }
 
@@ -361,13 +380,42 @@ static int conn_session(struct conn *c, struct pk_bytes body, struct pk_err *err
 	struct zk_rd r = zk_rd(body);
 	struct zk_connect_resp resp;
 
-	if (zk_connect_resp_decode(&r, &resp) != 0 || resp.session_id == 0)
+	if (zk_connect_resp_decode(&r, &resp) != 0 || resp.password.len != ZK_PASSWORD_BYTES)
+		return pk_err_set(err, PK_EPROTO, "an answer of %zu bytes to a session request",
+				  body.len);
+	if (resp.session_id == 0 && c->session_id != 0) { /* expired: begin anew */
+		c->session_id = 0;
+		memset(c->password, 0, sizeof(c->password));
+		if (l->result != NULL)
+			l->result->sessions_lost++;
+		pk_ignore(pk_err_set(err, PK_ECLOSED, "the session is gone"),
+			  "conn_broken decides");
+		return conn_broken(c, err);
+	}
+	if (resp.session_id == 0 || (c->session_id != 0 && resp.session_id != c->session_id))
 		return pk_err_set(err, PK_EPROTO, "the server gave no session");
+	c->session_id = resp.session_id;
+	memcpy(c->password, resp.password.data, ZK_PASSWORD_BYTES);
 	c->state = CONN_READY;
 	l->opening--;
 	l->ready++;
 	if (l->phase != NULL && l->phase->mix == BENCH_MIX_SESSION)
 		conn_send(c, BENCH_CLOSE, 0, c->opened_ns, true);
+	return 0;
+}
+
+static int conn_event(struct conn *c, struct zk_rd *body, uint64_t now_ns, struct pk_err *err)
+{
+	struct bench_load *l = c->load;
+
+	if (!c->watching || !l->phase->awaits_events)
+		return pk_err_set(err, PK_EPROTO, "an event that nobody waits for");
+	if (bench_work_check_event(l->work, 0, body, err) != 0)
+		return err->code;
+	c->watching = false;
+	l->watching--;
+	l->result->events++;
+	bench_hist_add(&l->result->latency, now_ns - l->begun_ns);
 	return 0;
 }
 
@@ -380,6 +428,8 @@ static int conn_reply(struct conn *c, struct pk_bytes body, uint64_t now_ns, str
 
 	if (zk_reply_header_decode(&r, &header) != 0)
 		return pk_err_set(err, PK_EPROTO, "a reply of %zu bytes", body.len);
+	if (header.xid == ZK_XID_NOTIFICATION)
+		return conn_event(c, &r, now_ns, err);
 	if (c->count == 0 || header.xid != oldest->xid)
 		return pk_err_set(err, PK_EPROTO, "a reply with xid %" PRId32 ", want %" PRId32,
 				  header.xid, c->count == 0 ? 0 : oldest->xid);
@@ -389,6 +439,10 @@ static int conn_reply(struct conn *c, struct pk_bytes body, uint64_t now_ns, str
 	c->zxid_last = header.zxid;
 	if (bench_work_check(l->work, oldest, &header, &r, err) != 0)
 		return err->code;
+	if (oldest->op == BENCH_WATCH) {
+		c->watching = true;
+		l->watching++;
+	}
 	c->head++;
 	c->count--;
 	if (l->phase->mix != BENCH_MIX_SESSION)
@@ -426,11 +480,14 @@ static int conn_readable(struct conn *c, struct pk_err *err)
 						    : conn_session(c, body, err);
 		if (rc != 0)
 			return pk_err_wrap(err, "connection %" PRIu32, c->index);
+		if (c->fd < 0) /* its session was gone */
+			return 0;
 	}
 	if (got < 0)
 		return pk_err_wrap(err, "connection %" PRIu32, c->index);
 	bool sessions = l->phase != NULL && l->phase->mix == BENCH_MIX_SESSION;
 	if (sessions && c->state == CONN_READY && c->count == 0) {
+		c->session_id = 0;
 		conn_drop(c);
 		l->outstanding--;
 		l->result->sent++;
@@ -465,7 +522,8 @@ static int retry_idle(struct bench_load *l, uint64_t now_ns, struct pk_err *err)
 static int turn(struct bench_load *l, struct pk_err *err)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
-	int n = epoll_wait(l->epoll_fd, events, EVENTS_PER_TURN, TURN_MS);
+	bool soon = l->config.reconnect || (l->phase != NULL && l->phase->mix == BENCH_MIX_IDLE);
+	int n = epoll_wait(l->epoll_fd, events, EVENTS_PER_TURN, soon ? TURN_SOON_MS : TURN_MS);
 	int rc = 0;
 
 	if (n < 0 && errno != EINTR)
@@ -560,6 +618,7 @@ static void window_open(struct bench_load *l, struct window *win)
 	win->use = bench_proc_use(l->config.pids);
 	win->own_cpu_ns = bench_proc_own_cpu_ns();
 	win->opened_ns = bench_proc_now_ns();
+	l->done_ns = win->opened_ns;
 	l->counting = true;
 }
 
@@ -567,7 +626,11 @@ static void window_shut(struct bench_load *l, struct window *win)
 {
 	struct bench_proc_use now = bench_proc_use(l->config.pids);
 
-	l->result->elapsed_ns = bench_proc_now_ns() - win->opened_ns;
+	uint64_t now_ns = bench_proc_now_ns();
+
+	l->result->elapsed_ns = now_ns - win->opened_ns;
+	if (win->end_ns != 0 && now_ns - l->done_ns > l->result->gap_ns)
+		l->result->gap_ns = now_ns - l->done_ns;
 	l->result->own_cpu_ns = bench_proc_own_cpu_ns() - win->own_cpu_ns;
 	l->result->use = bench_proc_since(&win->use, &now);
 	l->counting = false;
@@ -613,11 +676,33 @@ static int run_begin(struct bench_load *l, uint64_t now_ns, struct pk_err *err)
 	return rc;
 }
 
+/* Send the pings that are due: number n, of connection n modulo their count, at an even pace. */
+static int pings_step(struct bench_load *l, uint64_t *sent, struct pk_err *err)
+{
+	uint64_t step_ns = (uint64_t)l->config.session_ms * NS_PER_MS / PINGS_PER_TIMEOUT /
+			   l->conns_used;
+	uint64_t now_ns = bench_proc_now_ns();
+	int rc = 0;
+
+	for (; rc == 0 && l->issuing && l->begun_ns + *sent * step_ns <= now_ns; ++*sent) {
+		struct conn *c = &l->conns[*sent % l->conns_used];
+
+		if (c->state != CONN_READY || c->count > 0)
+			continue; /* still at the one before: the longest latency will tell */
+		conn_send(c, BENCH_PING, 0, now_ns, true);
+		l->outstanding++;
+		l->result->sent++;
+		rc = conn_flush(c, err);
+	}
+	return rc;
+}
+
 int bench_load_run(struct bench_load *l, struct bench_work *w, const struct bench_phase *phase,
 		   struct bench_result *result, struct pk_err *err)
 {
 	uint64_t now_ns = bench_proc_now_ns();
 	struct window win = { .begin_ns = now_ns + (uint64_t)phase->warm_ms * NS_PER_MS };
+	uint64_t pings = 0;
 	uint32_t pipeline = phase->pipeline != 0 && phase->pipeline < l->config.pipeline
 				    ? phase->pipeline
 				    : l->config.pipeline;
@@ -636,10 +721,14 @@ int bench_load_run(struct bench_load *l, struct bench_work *w, const struct benc
 	l->issuing = true;
 	l->counting = false;
 	l->heard_ns = now_ns;
+	l->begun_ns = now_ns;
 	window_step(l, &win);
 	int rc = run_begin(l, now_ns, err);
-	while (rc == 0 && (l->issuing || l->outstanding > 0)) {
+	while (rc == 0 &&
+	       (l->issuing || l->outstanding > 0 || (phase->awaits_events && l->watching > 0))) {
 		rc = turn(l, err);
+		if (rc == 0 && phase->mix == BENCH_MIX_IDLE)
+			rc = pings_step(l, &pings, err);
 		window_step(l, &win);
 		if (rc == 0)
 			rc = silence(l, bench_proc_now_ns(), err);

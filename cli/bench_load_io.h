@@ -6,7 +6,8 @@
  * Every reply is checked: its xid is that of the oldest request, its zxid is not below the one
  * before on that connection, its content is what bench_work_check wants. The first that is not ends
  * the phase with PK_EPROTO. A connection that breaks ends it too, unless `reconnect`: then what was
- * outstanding counts as lost, and a new session goes on with the next server.
+ * outstanding counts as lost, and its session goes on with the next server (a new one when no
+ * server knows it any more, which is counted).
  */
 #ifndef PK_CLI_BENCH_LOAD_IO_H
 #define PK_CLI_BENCH_LOAD_IO_H
@@ -24,6 +25,7 @@ enum bench_mix {
 	BENCH_MIX_READS,   /* get for read_percent of all, else set; keys by chance */
 	BENCH_MIX_SYNCED,  /* sync and get, counted as one; keys by chance */
 	BENCH_MIX_SESSION, /* open a session, close it; needs a load without connections open */
+	BENCH_MIX_IDLE,    /* nothing but a ping of each connection, three in a session's timeout */
 };
 
 /* What to do until `count` requests are answered (0: no such end) or run_ms is over (0 likewise).
@@ -32,7 +34,8 @@ struct bench_phase {
 	enum bench_mix mix;
 	enum bench_op op;
 	bool by_chance;
-	bool once_each; /* every connection sends one request: a barrier when that is a sync */
+	bool once_each;     /* every connection sends one request: a barrier when that is a sync */
+	bool awaits_events; /* ends when each watch that BENCH_WATCH left has told of its node */
 	uint32_t read_percent;
 	uint64_t first, count; /* keys in order begin at first */
 	int64_t warm_ms, run_ms;
@@ -40,9 +43,12 @@ struct bench_phase {
 };
 
 struct bench_result {
-	uint64_t ops;  /* counted within the window */
-	uint64_t sent; /* requests in all, so keys first .. first + sent - 1 were used */
-	uint64_t lost; /* outstanding on connections that broke */
+	uint64_t ops;           /* counted within the window */
+	uint64_t sent;          /* requests in all, so keys first .. first + sent - 1 were used */
+	uint64_t lost;          /* outstanding on connections that broke */
+	uint64_t sessions_lost; /* that no server knew any more */
+	uint64_t gap_ns;        /* longest time within the window without an operation done */
+	uint64_t events;        /* of watches; their latency counts from the begin of the phase */
 	uint64_t elapsed_ns;
 	uint64_t own_cpu_ns;
 	struct bench_proc_use use; /* of the servers, within the window */

@@ -16,6 +16,7 @@ static const char *const op_names[] = {
 	[BENCH_CREATE_DIR] = "create directory",
 	[BENCH_SET] = "set",
 	[BENCH_GET] = "get",
+	[BENCH_WATCH] = "watch",
 	[BENCH_EXISTS] = "exists",
 	[BENCH_CHILDREN] = "children",
 	[BENCH_MULTI] = "multi",
@@ -23,22 +24,18 @@ static const char *const op_names[] = {
 	[BENCH_DELETE] = "delete",
 	[BENCH_DELETE_DIR] = "delete directory",
 	[BENCH_DELETE_FOLDER] = "delete folder",
+	[BENCH_PING] = "ping",
 	[BENCH_CLOSE] = "close",
 };
 
 static const int32_t opcodes[] = {
-	[BENCH_CREATE] = ZK_OP_CREATE,
-	[BENCH_CREATE_FOLDER] = ZK_OP_CREATE,
-	[BENCH_CREATE_DIR] = ZK_OP_CREATE,
-	[BENCH_SET] = ZK_OP_SET_DATA,
-	[BENCH_GET] = ZK_OP_GET_DATA,
-	[BENCH_EXISTS] = ZK_OP_EXISTS,
-	[BENCH_CHILDREN] = ZK_OP_GET_CHILDREN,
-	[BENCH_MULTI] = ZK_OP_MULTI,
-	[BENCH_SYNC] = ZK_OP_SYNC,
-	[BENCH_DELETE] = ZK_OP_DELETE,
-	[BENCH_DELETE_DIR] = ZK_OP_DELETE,
-	[BENCH_DELETE_FOLDER] = ZK_OP_DELETE,
+	[BENCH_CREATE] = ZK_OP_CREATE,        [BENCH_CREATE_FOLDER] = ZK_OP_CREATE,
+	[BENCH_CREATE_DIR] = ZK_OP_CREATE,    [BENCH_SET] = ZK_OP_SET_DATA,
+	[BENCH_GET] = ZK_OP_GET_DATA,         [BENCH_WATCH] = ZK_OP_GET_DATA,
+	[BENCH_EXISTS] = ZK_OP_EXISTS,        [BENCH_CHILDREN] = ZK_OP_GET_CHILDREN,
+	[BENCH_MULTI] = ZK_OP_MULTI,          [BENCH_SYNC] = ZK_OP_SYNC,
+	[BENCH_DELETE] = ZK_OP_DELETE,        [BENCH_DELETE_DIR] = ZK_OP_DELETE,
+	[BENCH_DELETE_FOLDER] = ZK_OP_DELETE, [BENCH_PING] = ZK_OP_PING,
 	[BENCH_CLOSE] = ZK_OP_CLOSE_SESSION,
 };
 
@@ -120,6 +117,7 @@ static struct pk_bytes path_of(const struct bench_work *w, enum bench_op op, uin
 		}
 		break;
 	case BENCH_DELETE_FOLDER:
+	case BENCH_PING:
 	case BENCH_CLOSE:
 		break;
 	case BENCH_CHILDREN:
@@ -133,6 +131,7 @@ static struct pk_bytes path_of(const struct bench_work *w, enum bench_op op, uin
 	case BENCH_CREATE:
 	case BENCH_SET:
 	case BENCH_GET:
+	case BENCH_WATCH:
 	case BENCH_EXISTS:
 	case BENCH_MULTI:
 	case BENCH_SYNC:
@@ -197,9 +196,11 @@ void bench_work_encode(struct bench_work *w, struct pk_buf *out, const struct be
 								  .version = ZK_VERSION_ANY });
 		break;
 	case BENCH_GET:
+	case BENCH_WATCH:
 	case BENCH_EXISTS:
 	case BENCH_CHILDREN:
-		zk_path_watch_req_encode(out, &(struct zk_path_watch_req){ .path = at });
+		zk_path_watch_req_encode(out, &(struct zk_path_watch_req){
+						      .path = at, .watch = r->op == BENCH_WATCH });
 		break;
 	case BENCH_MULTI:
 		encode_multi(w, out, r->key);
@@ -213,6 +214,7 @@ void bench_work_encode(struct bench_work *w, struct pk_buf *out, const struct be
 		zk_delete_req_encode(
 			out, &(struct zk_delete_req){ .path = at, .version = ZK_VERSION_ANY });
 		break;
+	case BENCH_PING:
 	case BENCH_CLOSE:
 		break;
 	}
@@ -255,6 +257,7 @@ static bool body_is(const struct bench_work *w, const struct bench_request *r,
 		       u.stat.stat.mzxid == header->zxid &&
 		       u.stat.stat.data_length == (int32_t)w->value_bytes;
 	case BENCH_GET:
+	case BENCH_WATCH:
 		return zk_get_data_resp_decode(body, &u.data) == 0 &&
 		       u.data.stat.mzxid <= header->zxid && value_is(w, r->key, u.data.data);
 	case BENCH_EXISTS:
@@ -269,6 +272,7 @@ static bool body_is(const struct bench_work *w, const struct bench_request *r,
 	case BENCH_DELETE:
 	case BENCH_DELETE_DIR:
 	case BENCH_DELETE_FOLDER:
+	case BENCH_PING:
 	case BENCH_CLOSE:
 		return body->in.len == 0;
 	}
@@ -289,5 +293,17 @@ int bench_work_check(const struct bench_work *w, const struct bench_request *r,
 		return pk_err_set(err, PK_EPROTO,
 				  "%s of node %" PRIu64 ": a reply that cannot be right",
 				  op_names[r->op], r->key);
+	return 0;
+}
+
+int bench_work_check_event(const struct bench_work *w, uint64_t key, struct zk_rd *body,
+			   struct pk_err *err)
+{
+	struct zk_watcher_event event;
+	char path[PATH_BYTES];
+
+	if (zk_watcher_event_decode(body, &event) != 0 || event.type != ZK_EVENT_DATA_CHANGED ||
+	    !pk_bytes_eq(event.path, path_of(w, BENCH_GET, key, path)))
+		return pk_err_set(err, PK_EPROTO, "an event that cannot be right");
 	return 0;
 }

@@ -23,6 +23,7 @@ enum bench_op {
 	BENCH_CREATE_DIR,    /* key is the directory; NodeExists is fine */
 	BENCH_SET,
 	BENCH_GET,
+	BENCH_WATCH, /* a get that leaves a watch */
 	BENCH_EXISTS,
 	BENCH_CHILDREN, /* of directory 0 */
 	BENCH_MULTI,
@@ -30,6 +31,7 @@ enum bench_op {
 	BENCH_DELETE,
 	BENCH_DELETE_DIR,
 	BENCH_DELETE_FOLDER, /* the folder itself */
+	BENCH_PING,          /* its xid is the one of pings */
 	BENCH_CLOSE,
 };
 
@@ -68,6 +70,10 @@ void bench_work_encode(struct bench_work *w, struct pk_buf *out, const struct be
 PK_CHECKED int bench_work_check(const struct bench_work *w, const struct bench_request *r,
 				const struct zk_reply_header *header, struct zk_rd *body,
 				struct pk_err *err);
+/* Judge an event, `body` being what follows its header: the data of node `key` changed. PK_EPROTO
+ * when it is another. */
+PK_CHECKED int bench_work_check_event(const struct bench_work *w, uint64_t key, struct zk_rd *body,
+				      struct pk_err *err);
 /* The value of node `key` under `stamp`, into to[value_bytes]. */
 void bench_work_value(const struct bench_work *w, uint64_t key, uint64_t stamp, uint8_t *to);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cli/bench_io.h"
+
 enum {
 	OPT_NONE,
 #define OPT(ident, letter, field, name, type, dflt, least, most, unit, group, help) OPT_##ident,
@@ -25,9 +27,11 @@ static const struct pk_opt all_opts[] = {
 #define O(ident) OPT_##ident
 const struct cli_command cli_commands[] = {
 #define CMD(name, run, args, least, most, about, ...)                                              \
-	{ name, run, args, least, most, about, { __VA_ARGS__ } },
+	{ name, run, args, least, most, about, { __VA_ARGS__ }, NULL, NULL },
+#define CMD_OWN(name, run, cmd) { name, NULL, NULL, 0, 0, NULL, { OPT_NONE }, &(cmd), run },
 #include "cli/commands.tbl"
 #undef CMD
+#undef CMD_OWN
 };
 const size_t cli_command_count = PK_COUNT(cli_commands);
 
@@ -36,6 +40,12 @@ void cli_command_describe(const struct cli_command *command, struct pk_opt *rows
 {
 	size_t count = 0;
 
+	if (command->own != NULL) {
+		snprintf(name, name_bytes, "paddock %s", command->name);
+		*cmd = *command->own;
+		cmd->name = name;
+		return;
+	}
 	for (; command->opts[count] != OPT_NONE; count++) {
 		PK_ASSERT(count < CLI_OPTS_MAX);
 		rows[count] = all_opts[command->opts[count]];
@@ -50,6 +60,11 @@ void cli_command_describe(const struct cli_command *command, struct pk_opt *rows
 		.args_least = command->args_least,
 		.args_most = command->args_most,
 	};
+}
+
+const char *cli_command_about(const struct cli_command *command)
+{
+	return command->own != NULL ? command->own->about : command->about;
 }
 
 size_t cli_sentence(const char *text)

@@ -46,6 +46,9 @@ struct cli_command {
 	size_t args_least, args_most;
 	const char *about;
 	int opts[CLI_OPTS_MAX + 1]; /* indexes of cli_option + 1; 0 ends them */
+	/* a command with options of its own: then it parses its command line itself */
+	const struct pk_cmd *own;
+	int (*own_run)(const char *program, int argc, char *const *argv);
 };
 
 extern const struct cli_command cli_commands[];
@@ -54,6 +57,8 @@ extern const size_t cli_command_count;
  * command's name. */
 void cli_command_describe(const struct cli_command *command, struct pk_opt *rows, char *name,
 			  size_t name_bytes, struct pk_cmd *cmd);
+
+const char *cli_command_about(const struct cli_command *command);
 
 /* Bytes of the first sentence of a help text, without its full stop. */
 size_t cli_sentence(const char *text);
@@ -66,7 +71,9 @@ enum cli_colour { CLI_PLAIN, CLI_BOLD, CLI_DIM, CLI_RED, CLI_GREEN, CLI_YELLOW, 
 const char *cli_colour(const struct cli *c, enum cli_colour colour);
 
 #define CMD(name, run, ...) cli_run_f run;
+#define CMD_OWN(name, run, cmd)
 #include "cli/commands.tbl"
 #undef CMD
+#undef CMD_OWN
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 
+#include "cli/bench_io.h"
 #include "cli/cmd.h"
 
 #define NAME_BYTES 64
@@ -50,6 +51,20 @@ static void words(const char *group)
 		printf("zk");
 }
 
+/* The words that a command's arguments are chosen from, each with a blank before it. */
+static bool has_arguments(const char *name)
+{
+	return strcmp(name, "completion") == 0 || strcmp(name, "bench") == 0;
+}
+
+static void arguments(const char *name)
+{
+	if (strcmp(name, "completion") == 0)
+		printf(" bash zsh fish");
+	for (size_t i = 0; strcmp(name, "bench") == 0 && i < bench_row_count(); i++)
+		printf(" %s", bench_row_name(i));
+}
+
 static void bash(void)
 {
 	struct described d;
@@ -74,8 +89,9 @@ static void bash(void)
 		printf("\t'%s') words='", cli_commands[i].name);
 		for (size_t k = 0; k < cmd->opts_count; k++)
 			printf("--%s ", cmd->opts[k].name);
-		printf("--help%s' ;;\n",
-		       strcmp(cli_commands[i].name, "completion") == 0 ? " bash zsh fish" : "");
+		printf("--help");
+		arguments(cli_commands[i].name);
+		printf("' ;;\n");
 	}
 	printf("\tesac\n"
 	       "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
@@ -100,7 +116,7 @@ static void zsh_list(const char *group)
 		if (!in)
 			continue;
 		snprintf(text, sizeof(text), "%s:%.*s", c->name + (len > 0 ? len + 1 : 0),
-			 (int)cli_sentence(c->about), c->about);
+			 (int)cli_sentence(cli_command_about(c)), cli_command_about(c));
 		printf("\t\t");
 		quoted(text, strlen(text));
 		putchar('\n');
@@ -139,7 +155,14 @@ static void zsh(void)
 			printf(" \\\n\t\t");
 			quoted(text, strlen(text));
 		}
-		printf(" '*:argument:_files' ;;\n");
+		printf(" '*:argument:");
+		if (!has_arguments(cli_commands[i].name)) {
+			printf("_files' ;;\n");
+			continue;
+		}
+		putchar('(');
+		arguments(cli_commands[i].name);
+		printf(")' ;;\n");
 	}
 	printf("\tesac\n}\n_paddock \"$@\"\n");
 }
@@ -171,8 +194,13 @@ static void fish(void)
 			printf("complete -c paddock -f -n '__fish_seen_subcommand_from zk' -a %s "
 			       "-d ",
 			       leaf);
-		quoted(cli_commands[i].about, cli_sentence(cli_commands[i].about));
+		quoted(cmd->about, cli_sentence(cmd->about));
 		putchar('\n');
+		if (has_arguments(cli_commands[i].name)) {
+			printf("complete -c paddock -f -n '%s' -a '", when);
+			arguments(cli_commands[i].name);
+			printf("'\n");
+		}
 		for (size_t k = 0; k < cmd->opts_count; k++) {
 			const struct pk_opt *o = &cmd->opts[k];
 

@@ -58,7 +58,7 @@ static void overview(FILE *to, const char *group)
 
 		if (!in_group(name, group))
 			continue;
-		const char *about = cli_commands[i].about;
+		const char *about = cli_command_about(&cli_commands[i]);
 		fprintf(to, "  %-12s %.*s.\n", *group == '\0' ? name : name + strlen(group) + 1,
 			(int)cli_sentence(about), about);
 	}
@@ -99,6 +99,8 @@ static int run(const struct cli_command *command, int argc, char *const *argv)
 	int status = CLI_OK;
 
 	cli_command_describe(command, rows, name, sizeof(name), &cmd);
+	if (command->own_run != NULL)
+		return command->own_run(name, argc, argv);
 	c.command = name;
 	c.set.if_version = -1; /* for commands that do not take the option */
 	pk_opt_defaults(cmd.opts, cmd.opts_count, &c.set);

@@ -104,6 +104,11 @@ def test_usage():
     expect("no cluster: down", ["down"], 4, err=R("there is no cluster"))
     check("and none was made by asking", not os.path.exists(DIR))
     expect("nobody answers", ["zk", "ls", "-S", "127.0.0.1:1", "-t", "300ms"], 3, err=R("refused"))
+    expect("help of bench", ["bench", "--help"], 0, out=R("^  sync-get  .*counted as one"))
+    expect("a mistyped row", ["bench", "crate"], 2, err=R("paddock bench: there is no row crate: did you mean create"))
+    row = json.loads(expect("bench of a server that does nothing",
+                            ["bench", "--yardstick", "--json", "-t", "200ms", "-w", "50ms", "-p", "16", "get"]).stdout or "{}")
+    check("bench says what it saw", row.get("ops", 0) > 1000 and row["p50_ms"] <= row["p99_ms"] <= row["max_ms"], row)
     for shell in ("bash", "zsh", "fish"):
         expect(f"completion for {shell}", ["completion", shell], 0, out=R("base-port"))
     expect("completion for another shell", ["completion", "tcsh"], 2, err=R("bash, zsh, fish"))
@@ -112,9 +117,11 @@ def test_usage():
 def test_completion():
     script = subprocess.run([PADDOCK, "completion", "bash"], capture_output=True).stdout.decode()
     ask = script + "\nCOMP_WORDS=(paddock zk cre); COMP_CWORD=2; _paddock; echo \"${COMPREPLY[@]}\"\n" \
-        "COMP_WORDS=(paddock up --ser); COMP_CWORD=2; _paddock; echo \"${COMPREPLY[@]}\"\n"
+        "COMP_WORDS=(paddock up --ser); COMP_CWORD=2; _paddock; echo \"${COMPREPLY[@]}\"\n" \
+        "COMP_WORDS=(paddock bench fan); COMP_CWORD=2; _paddock; echo \"${COMPREPLY[@]}\"\n"
     out = subprocess.run(["bash", "-c", ask], capture_output=True).stdout.decode().split("\n")
     check("bash completes commands and options", out[0].strip() == "create" and out[1].strip() == "--servers", out)
+    check("bash completes rows", out[2].strip() == "fan-out", out)
 
 
 def test_up():
@@ -133,6 +140,10 @@ def test_up():
     check("none lags", all(x["lag"] == 0 for x in s["servers"]), s)
     expect("status of named servers", ["status", "--server", f"127.0.0.1:{base},127.0.0.1:1"], 1
            if s["servers"][0]["mode"] == "leader" else 3, out=R("127.0.0.1:1 +down"))
+    for row, more in (("get", []), ("multi", []), ("sync-get", []), ("session", []), ("idle", []), ("fan-out", ["-n", "3"])):
+        r = expect(f"bench {row}", ["bench", "--json", "-S", ",".join(f"127.0.0.1:{base + i}" for i in range(3)), "-c", "5",
+                                    "--keys", "50", "-t", "300ms", "-w", "0", "--session-timeout", "4s", "-f", "/rows", "--clean", *more, row])
+        check(f"bench {row} did something", json.loads(r.stdout or b"{}").get("ops", 0) >= (15 if row == "fan-out" else 1), r.stdout)
     return base
 
 
@@ -307,7 +318,7 @@ def test_install():
     page = open(f"{root}/usr/share/man/man1/paddock-zk.1", encoding="utf-8").read()
     names = re.findall(r"^  ([a-z]+) ", run("zk", "--help").stdout.decode(), re.M)
     check("the manual has every zk command", len(names) > 10 and all(f".SS paddock zk {n} " in page for n in names), names)
-    for page in ("man1/paddock.1", "man1/paddock-zk.1", "man8/paddock-store.8"):
+    for page in ("man1/paddock.1", "man1/paddock-bench.1", "man1/paddock-zk.1", "man8/paddock-store.8"):
         text = subprocess.run(["groff", "-man", "-Tutf8", "-ww", f"{root}/usr/share/man/{page}"], capture_output=True) \
             if shutil.which("groff") else None
         check(f"{page} is clean roff", text is None or (text.returncode == 0 and not text.stderr),

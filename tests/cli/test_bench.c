@@ -189,6 +189,68 @@ static void test_set_wants_its_own_zxid_and_size_back(void **state)
 	bench_work_release(&w);
 }
 
+static int event_check(const struct bench_work *w, int32_t type, const char *path)
+{
+	struct zk_watcher_event event = { .type = type, .path = pk_bytes_str(path) };
+	struct pk_buf body = PK_BUF_INIT;
+	struct pk_err err = PK_ERR_INIT;
+
+	zk_watcher_event_encode(&body, &event);
+	struct zk_rd r = zk_rd(pk_buf_bytes(&body));
+	int rc = bench_work_check_event(w, 25, &r, &err);
+	pk_buf_release(&body);
+	return rc;
+}
+
+static void test_event_is_about_the_data_of_the_watched_node(void **state)
+{
+	struct bench_work w = work_new();
+
+	(void)state;
+	assert_int_equal(event_check(&w, ZK_EVENT_DATA_CHANGED, "/bench/here/d000004/n0000000025"),
+			 0);
+	assert_int_equal(event_check(&w, ZK_EVENT_DELETED, "/bench/here/d000004/n0000000025"),
+			 PK_EPROTO);
+	assert_int_equal(event_check(&w, ZK_EVENT_DATA_CHANGED, "/bench/here/d000004/n0000000026"),
+			 PK_EPROTO);
+	bench_work_release(&w);
+}
+
+static void test_only_a_watch_asks_for_an_event(void **state)
+{
+	struct bench_work w = work_new();
+	static const uint8_t ops[] = { BENCH_GET, BENCH_WATCH };
+
+	(void)state;
+	for (size_t i = 0; i < PK_COUNT(ops); i++) {
+		struct bench_request q = { .op = ops[i], .key = 25, .xid = 9 };
+		struct pk_buf out = PK_BUF_INIT;
+		struct zk_path_watch_req req;
+
+		bench_work_encode(&w, &out, &q);
+		struct zk_rd r = request_of(&out, 9, ZK_OP_GET_DATA);
+		assert_int_equal(zk_path_watch_req_decode(&r, &req), 0);
+		assert_int_equal(req.watch, ops[i] == BENCH_WATCH);
+		pk_buf_release(&out);
+	}
+	bench_work_release(&w);
+}
+
+static void test_merged_counts_are_those_of_both(void **state)
+{
+	struct bench_hist a, b;
+
+	(void)state;
+	bench_hist_clear(&a);
+	bench_hist_clear(&b);
+	for (uint64_t ns = 1; ns <= 10; ns++)
+		bench_hist_add(ns <= 5 ? &a : &b, ns);
+	bench_hist_merge(&a, &b);
+	assert_int_equal(a.count, 10);
+	assert_int_equal(a.max_ns, 10);
+	assert_int_equal(bench_hist_at(&a, 0.5), 5);
+}
+
 static void test_only_folders_may_exist_before(void **state)
 {
 	struct bench_work w = work_new();
@@ -248,6 +310,9 @@ int main(void)
 		cmocka_unit_test(test_folder_is_created_from_its_first_component_on),
 		cmocka_unit_test(test_get_wants_a_whole_value_of_its_node_from_the_past),
 		cmocka_unit_test(test_set_wants_its_own_zxid_and_size_back),
+		cmocka_unit_test(test_event_is_about_the_data_of_the_watched_node),
+		cmocka_unit_test(test_only_a_watch_asks_for_an_event),
+		cmocka_unit_test(test_merged_counts_are_those_of_both),
 		cmocka_unit_test(test_only_folders_may_exist_before),
 		cmocka_unit_test(test_process_ids_are_numbers_between_commas),
 		cmocka_unit_test(test_our_own_process_has_memory_and_time),
