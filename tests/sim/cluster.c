@@ -227,6 +227,16 @@ size_t sim_servers(const struct sim *s)
 	return s->o.servers;
 }
 
+void sim_calm(struct sim *s)
+{
+	s->calm_since_us = s->now_us;
+}
+
+int64_t sim_calm_since_us(const struct sim *s)
+{
+	return s->calm_since_us;
+}
+
 void sim_net_set(struct sim *s, struct sim_net net)
 {
 	s->net = net;
@@ -287,6 +297,8 @@ struct sim *sim_new(const struct sim_options *o)
 	LIST_INIT(&s->wires);
 	LIST_INIT(&s->conns);
 	s->model = model_new(o->never_used_ms);
+	s->rules = log_rules_new(s);
+	s->calm_since_us = INT64_MAX;
 	snprintf(s->root, sizeof(s->root), "%.30s/pk-sim.%d.XXXXXX", top, (int)getpid());
 	if (mkdtemp(s->root) == NULL) {
 		perror(s->root);
@@ -317,6 +329,7 @@ void sim_free(struct sim *s)
 		free(h);
 	}
 	model_free(s->model);
+	log_rules_free(s->rules);
 	free(s->seen);
 	free(s->heap);
 	free(s);

@@ -81,6 +81,9 @@ void sim_pause(struct sim *s, int i, int64_t ms);
 void sim_disk_slow(struct sim *s, int i, int64_t extra_us, int64_t commit_us);
 void sim_wall_jump(struct sim *s, int i, int64_t ms);
 void sim_refuse_writes(struct sim *s, int i, bool refuse);
+/* From now on nothing is broken: rules that only hold then are judged. INT64_MAX: it is. */
+void sim_calm(struct sim *s);
+int64_t sim_calm_since_us(const struct sim *s);
 
 /* ---- links between servers ---- */
 void sim_net_set(struct sim *s, struct sim_net net);

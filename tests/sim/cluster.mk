@@ -2,7 +2,7 @@
 # what happens; ONLY=3,7-9 CLIENTS=n SERVERS=n with less of it, as a failure says; CALM=1 without faults; TWICE=1 each
 # seed two times, which must be the same.
 # make sim runs these too.
-CLUSTER_OBJS := $(patsubst %,$(O)/tests/sim/cluster%.o,_client _link _model _rules _server _watches) $(O)/tests/sim/cluster.o
+CLUSTER_OBJS := $(patsubst %,$(O)/tests/sim/cluster%.o,_client _link _log _model _rules _server _watches) $(O)/tests/sim/cluster.o
 
 CLUSTER_RUN_OBJS := $(patsubst %,$(O)/tests/sim/cluster_%.o,sim load faults shrink)
 

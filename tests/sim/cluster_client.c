@@ -127,6 +127,7 @@ static void on_closed(void *owner, const char *reason)
 {
 	struct client *c = owner;
 
+	sim_stats(c->sim)->lost += c->state == CLIENT_CONNECTED && !c->closing;
 	off(c, c->closing ? CLIENT_ENDED : CLIENT_IDLE, reason);
 }
 
@@ -212,6 +213,8 @@ static void connected(struct client *c, struct pk_bytes body)
 		if (m != NULL && m->ended_zxid == 0 && !c->spoil)
 			sim_violate(c->sim, "C8 client %d: session %#" PRIx64 " refused, it lives",
 				    c->index, c->session);
+		if (c->session == 0)
+			sim_violate(c->sim, "C8 client %d: it is refused a new session", c->index);
 		sim_conn_close(c->conn);
 		off(c, CLIENT_ENDED, c->spoil ? "refused" : "expired");
 		return;

@@ -11,6 +11,7 @@
 #include "store/state_dir_io.h"
 #include "tests/lib/sim_disk.h"
 #include "tests/sim/cluster.h"
+#include "tests/sim/cluster_log.h"
 
 struct event;
 typedef void event_f(struct sim *s, struct event *e);
@@ -121,6 +122,8 @@ struct sim {
 	LIST_HEAD(, wire) wires;
 	LIST_HEAD(, sim_conn) conns;
 	struct model *model;
+	struct log_rules *rules;
+	int64_t calm_since_us;
 	struct meta_seen *seen; /* by index */
 	size_t seen_cap;
 	struct heard *heard; /* by session */

@@ -99,6 +99,7 @@ static void entry_seen(struct sim_server *n, uint64_t index, uint64_t term, stru
 		s->stats.entries++;
 		sim_mix(s, hash);
 		model_clocks(s->model, s->now_us - s->wall_jump_us > WALL_SETTLES_MS * SIM_MS);
+		log_rules_entry(s->rules, term, data);
 		model_apply(s->model, index, data, s->now_us);
 		if (model_complaint(s->model) != NULL)
 			sim_violate(s, "%s", model_complaint(s->model));

@@ -60,6 +60,10 @@ static const char *finish(struct run *r)
 	}
 	if (!sim_settled(s))
 		return "the servers do not agree within 60 s after the faults ended";
+	sim_calm(s);
+	sim_run(s, 15000); /* nothing happens, and nobody is to suffer */
+	if (r->plan->calm && sim_stats(s)->lost > 0)
+		return "connections were lost though nothing was broken";
 	return last_words(r);
 }
 
@@ -223,10 +227,10 @@ static const char *run_one(const struct plan *plan, struct totals *t)
 		load_start(r, (int)i);
 	int64_t until = sim_now_ms(r->sim) + pk_rng_range(&r->rng, 10000, 60000);
 	faults_plan(r);
+	if (plan->calm)
+		sim_calm(r->sim);
 	faults_until(r, until);
 	why = finish(r);
-	if (why == NULL && plan->calm && sim_stats(r->sim)->lost > 0)
-		why = "connections were lost though nothing was broken";
 	if (why == NULL)
 		why = sim_violation(r->sim);
 	if (why != NULL)

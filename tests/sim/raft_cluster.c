@@ -5,6 +5,7 @@
 
 #include "base/crc.h"
 #include "base/mem.h"
+#include "store/raft_io.h"
 #include "store/raft_msg.h"
 #include "tests/lib/sim_disk.h"
 
@@ -44,7 +45,8 @@ struct cluster_node {
 	bool disk_busy, disk_fail, bootstrap;
 	enum raft_node_role role;
 	uint64_t role_term;
-	struct ack *acks; /* proposals without an answer */
+	uint64_t commit_index; /* as of the last event */
+	struct ack *acks;      /* proposals without an answer */
 };
 
 struct known {
@@ -200,8 +202,54 @@ static void entry_seen(struct cluster *c, uint64_t index, uint64_t term, uint64_
 	c->seen_count++;
 }
 
-static void message_seen(struct cluster *c, struct pk_bytes data)
+/* R7; what is being cut off or replaced just now is judged when it is sent again */
+static void acknowledgement_seen(struct cluster_node *n, const struct raft_message *m, int to)
 {
+	struct cluster *c = n->c;
+	const struct raft *r, *leader;
+	uint64_t index = m->append_entries_result.last_log_index;
+
+	if (m->append_entries_result.rejected != 0 || index == 0 || n->raft == NULL)
+		return;
+	r = raft_node_library(n->raft);
+	uint64_t term = raft_guard_term_of(r, index);
+	/* up to a manifest, which is committed, it may be acknowledged before it is stored */
+	if (index > r->last_stored && index > c->applied_most)
+		violate(c, "R7: %d acknowledges %" PRIu64 ", stored is %llu", n->index, index,
+			r->last_stored);
+	if (to >= c->count || !c->nodes[to].up)
+		return;
+	leader = raft_node_library(c->nodes[to].raft);
+	if (leader->state != RAFT_LEADER || leader->current_term != m->append_entries_result.term)
+		return;
+	uint64_t there = raft_guard_term_of(leader, index);
+	if (index > raft_guard_last_index(leader) || (term != 0 && there != 0 && term != there))
+		violate(c,
+			"R7: %d acknowledges %" PRIu64 " of term %" PRIu64
+			" to %d, whose own is of term %" PRIu64,
+			n->index, index, term, to, there);
+}
+
+/* R6; a lone voter commits whatever it has */
+static void commit_seen(struct cluster_node *n)
+{
+	const struct raft *r = raft_node_library(n->raft);
+	unsigned voters = 0;
+
+	for (unsigned i = 0; i < r->configuration.n; i++)
+		voters += r->configuration.servers[i].role == RAFT_VOTER;
+	uint64_t term = raft_guard_term_of(r, r->commit_index);
+	if (r->state == RAFT_LEADER && r->commit_index > n->commit_index && voters > 1 &&
+	    term != r->current_term)
+		violate(n->c,
+			"R6: leader %d of term %llu commits %llu of term %" PRIu64 " by counting",
+			n->index, r->current_term, r->commit_index, term);
+	n->commit_index = r->commit_index;
+}
+
+static void message_seen(struct cluster_node *n, struct pk_bytes data, int to)
+{
+	struct cluster *c = n->c;
 	struct raft_message m;
 	struct raft_msg_head head;
 	struct pk_err err = PK_ERR_INIT;
@@ -219,6 +267,8 @@ static void message_seen(struct cluster *c, struct pk_bytes data)
 				   hash_of(e->type, pk_bytes(e->buf.base, e->buf.len)), prev_term);
 			prev_term = e->term;
 		}
+	} else if (m.type == RAFT_IO_APPEND_ENTRIES_RESULT) {
+		acknowledgement_seen(n, &m, to);
 	}
 	raft_msg_release(&m);
 }
@@ -363,7 +413,7 @@ static bool on_send(void *owner, uint64_t peer_id, const char *address, struct p
 
 	(void)address;
 	PK_ASSERT(to >= 0 && to < CLUSTER_MOST);
-	message_seen(c, data);
+	message_seen(n, data, to);
 	if (to >= c->count || c->cut[n->index][to] || pk_rng_chance(&c->rng, c->net.loss_ppm))
 		return true;
 	int copies = 1 + pk_rng_chance(&c->rng, c->net.double_ppm);
@@ -444,7 +494,7 @@ static void node_start(struct cluster_node *n)
 {
 	struct cluster *c = n->c;
 	struct pk_err err = PK_ERR_INIT;
-	struct rlog_loaded loaded;
+	struct rlog_loaded loaded = { 0 };
 	struct rlog_config log_cfg = { .segment_bytes = SEGMENT_BYTES,
 				       .cluster_id = 1,
 				       .server_id = n->id };
@@ -472,7 +522,7 @@ static void node_start(struct cluster_node *n)
 	n->paused_until_us = 0;
 	n->state = n->durable;
 	n->role = RAFT_NODE_FOLLOWER;
-	n->role_term = 0;
+	n->role_term = n->commit_index = 0;
 
 	int rc = rlog_open(&n->log, sim_disk_disk(n->disk), &log_cfg, &loaded, &err);
 	if (rc == 0)
@@ -620,6 +670,8 @@ static void on_event(struct cluster *c, struct event *e)
 	}
 	if (n->failed)
 		node_stop(n, false);
+	if (n->up)
+		commit_seen(n);
 	if (disk_again)
 		disk_poke(n);
 }

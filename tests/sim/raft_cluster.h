@@ -7,7 +7,9 @@
  * server that applied it (state machine safety) R2 (index, term) names one entry, and one entry
  * before it (log matching) R3 one leader per term, and nobody leads the same term twice R4 what was
  * acknowledged is what was applied at that index, and stays R5 a server applies every index once,
- * in order A violation is kept in `violation` (the first one), and nothing runs on.
+ * in order R6 what a leader commits by counting ends with an entry of its own term R7 a server
+ * acknowledges only what it has stored, and what its leader has at that index A violation is kept
+ * in `violation` (the first one), and nothing runs on.
  */
 #ifndef PK_TESTS_SIM_RAFT_CLUSTER_H
 #define PK_TESTS_SIM_RAFT_CLUSTER_H
