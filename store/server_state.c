@@ -80,7 +80,7 @@ static void export_ask(struct server *s, uint64_t peer, uint64_t id, uint64_t le
 static void export_step(struct server *s, struct state_export *x)
 {
 	if (x->ex == NULL) {
-		if (s->durable.index < x->least_index && !MUTANT(older_state_sent))
+		if (s->durable.index < x->least_index)
 			return; /* the commit that holds it is under way */
 		x->ex = kv_export_open(s->kv);
 		x->index = s->durable.index;
@@ -132,6 +132,10 @@ static void import_ask(struct server *s)
 void state_install(struct server *s, uint64_t from_id, uint64_t index)
 {
 	s->import.wanted = index;
+	if (MUTANT(install_without_state)) {
+		raft_node_install_done(s->raft, 0);
+		return;
+	}
 	if (s->import.step == IMPORT_SYNC || s->import.step == IMPORT_READY ||
 	    (s->import.step == IMPORT_FETCH && s->import.from == from_id))
 		return; /* what is on its way may be enough: looked at when it is here */
@@ -139,7 +143,8 @@ void state_install(struct server *s, uint64_t from_id, uint64_t index)
 	s->import.index = index;
 	server_note(s, PK_LOG_INFO, "state.fetch", "from=%" PRIu64 " index=%" PRIu64, from_id,
 		    index);
-	conns_close_all(s, "this server fetches its state anew");
+	if (!MUTANT(install_keeps_clients))
+		conns_close_all(s, "this server fetches its state anew");
 	if (s->import.id == 0)
 		s->import.id = (uint64_t)s->wall_ms << 16;
 	s->import.step = IMPORT_FETCH;
@@ -187,8 +192,7 @@ static int end_recv(struct server *s, uint32_t count, struct pk_rd *in, struct p
 
 	if (in->bad)
 		return pk_err_set(err, PK_EPROTO, "the end of a state transfer without its index");
-	if (count != s->import.next_chunk ||
-	    (index < s->import.index && !MUTANT(older_state_installed))) {
+	if (count != s->import.next_chunk || index < s->import.index) {
 		import_ask(s);
 		return 0;
 	}
@@ -223,8 +227,7 @@ static void import_swap(struct server *s)
 	}
 	/* Whoever came while it was fetched: events between the two states would not be told, and
 	 * operations that are in the new one already are never seen applied. */
-	if (!MUTANT(install_keeps_clients))
-		conns_close_all(s, "this server fetched its state anew");
+	conns_close_all(s, "this server fetched its state anew");
 	pending_fail_all(s, "this server fetched its state anew");
 	state_release(s);
 	tree_close(s->tree);

@@ -32,7 +32,7 @@ struct client {
 	uint64_t session, zxid, claimed;
 	uint8_t password[16];
 	int32_t ask_timeout_ms, timeout_ms, next_xid;
-	bool pings, spoil, closing;
+	bool pings, spoil, closing, asked_end;
 	bool asks_read_only, read_only; /* it may be served so; it is */
 	struct txn_id ids[CLIENT_IDS_MAX];
 	struct whose who;
@@ -212,6 +212,9 @@ static void connected(struct client *c, struct pk_bytes body)
 		const struct model_session *m = model_session(sim_model(c->sim), c->session);
 		if (m != NULL && m->ended_zxid == 0 && !c->spoil)
 			sim_violate(c->sim, "C8 client %d: session %#" PRIx64 " refused, it lives",
+				    c->index, c->session);
+		if (m != NULL && m->ended_zxid != 0 && !m->expired && !c->asked_end)
+			sim_violate(c->sim, "C8 client %d: session %#" PRIx64 " ended unasked",
 				    c->index, c->session);
 		if (c->session == 0)
 			sim_violate(c->sim, "C8 client %d: it is refused a new session", c->index);
@@ -429,6 +432,7 @@ void client_auth(struct client *c, const char *scheme, const char *auth)
 void client_end(struct client *c)
 {
 	begin(c, ZK_OP_CLOSE_SESSION, 0, NULL, NULL);
+	c->asked_end = true;
 	send_it(c);
 }
 
@@ -894,7 +898,7 @@ void client_forget_session(struct client *c)
 	PK_ASSERT(c->conn == NULL);
 	c->session = c->zxid = 0;
 	c->state = CLIENT_IDLE;
-	c->closing = c->spoil = false;
+	c->closing = c->spoil = c->asked_end = false;
 	c->next_xid = 1;
 	memset(c->password, 0, sizeof(c->password));
 	watches_free(c->watches);

@@ -319,6 +319,9 @@ static void work(struct sim *s, void *arg, uint64_t number)
 		return;
 	switch (client_state(l->client)) {
 	case CLIENT_IDLE:
+		if (client_session(l->client) != 0 && !r->plan->calm && !r->healed &&
+		    chance(&l->rng, 2))
+			client_spoil_password(l->client, true);
 		if (!l->done)
 			client_connect(l->client, (int)below(&l->rng, sim_servers(s)));
 		break;

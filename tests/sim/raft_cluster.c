@@ -45,8 +45,8 @@ struct cluster_node {
 	bool disk_busy, disk_fail, bootstrap;
 	enum raft_node_role role;
 	uint64_t role_term;
-	uint64_t commit_index; /* as of the last event */
-	struct ack *acks;      /* proposals without an answer */
+	uint64_t commit_index, change_index; /* as of the last event */
+	struct ack *acks;                    /* proposals without an answer */
 };
 
 struct known {
@@ -214,7 +214,9 @@ static void acknowledgement_seen(struct cluster_node *n, const struct raft_messa
 	r = raft_node_library(n->raft);
 	uint64_t term = raft_guard_term_of(r, index);
 	/* up to a manifest, which is committed, it may be acknowledged before it is stored */
-	if (index > r->last_stored && index > c->applied_most)
+	bool leads = r->state == RAFT_FOLLOWER &&
+		     r->follower_state.current_leader.id == (raft_id)to + 1;
+	if (leads && index > r->last_stored && index > c->applied_most)
 		violate(c, "R7: %d acknowledges %" PRIu64 ", stored is %llu", n->index, index,
 			r->last_stored);
 	if (to >= c->count || !c->nodes[to].up)
@@ -230,7 +232,7 @@ static void acknowledgement_seen(struct cluster_node *n, const struct raft_messa
 			n->index, index, term, to, there);
 }
 
-/* R6; a lone voter commits whatever it has */
+/* R6, R8; a lone voter commits whatever it has */
 static void commit_seen(struct cluster_node *n)
 {
 	const struct raft *r = raft_node_library(n->raft);
@@ -245,6 +247,14 @@ static void commit_seen(struct cluster_node *n)
 			"R6: leader %d of term %llu commits %llu of term %" PRIu64 " by counting",
 			n->index, r->current_term, r->commit_index, term);
 	n->commit_index = r->commit_index;
+	uint64_t change = r->configuration_uncommitted_index;
+	if (r->state == RAFT_LEADER && change > n->change_index &&
+	    raft_guard_term_of(r, change) == r->current_term && term != r->current_term)
+		violate(n->c,
+			"R8: leader %d of term %llu changes the membership, and has committed up "
+			"to term %" PRIu64,
+			n->index, r->current_term, term);
+	n->change_index = change;
 }
 
 static void message_seen(struct cluster_node *n, struct pk_bytes data, int to)
@@ -414,6 +424,8 @@ static bool on_send(void *owner, uint64_t peer_id, const char *address, struct p
 	(void)address;
 	PK_ASSERT(to >= 0 && to < CLUSTER_MOST);
 	message_seen(n, data, to);
+	if (to < c->count && c->cut[n->index][to] && c->net.refuses)
+		return false;
 	if (to >= c->count || c->cut[n->index][to] || pk_rng_chance(&c->rng, c->net.loss_ppm))
 		return true;
 	int copies = 1 + pk_rng_chance(&c->rng, c->net.double_ppm);
@@ -522,7 +534,7 @@ static void node_start(struct cluster_node *n)
 	n->paused_until_us = 0;
 	n->state = n->durable;
 	n->role = RAFT_NODE_FOLLOWER;
-	n->role_term = n->commit_index = 0;
+	n->role_term = n->commit_index = n->change_index = 0;
 
 	int rc = rlog_open(&n->log, sim_disk_disk(n->disk), &log_cfg, &loaded, &err);
 	if (rc == 0)

@@ -8,8 +8,9 @@
  * before it (log matching) R3 one leader per term, and nobody leads the same term twice R4 what was
  * acknowledged is what was applied at that index, and stays R5 a server applies every index once,
  * in order R6 what a leader commits by counting ends with an entry of its own term R7 a server
- * acknowledges only what it has stored, and what its leader has at that index A violation is kept
- * in `violation` (the first one), and nothing runs on.
+ * acknowledges only what it has stored, and what its leader has at that index R8 a leader changes
+ * the membership only once it has committed in its term A violation is kept in `violation` (the
+ * first one), and nothing runs on.
  */
 #ifndef PK_TESTS_SIM_RAFT_CLUSTER_H
 #define PK_TESTS_SIM_RAFT_CLUSTER_H
@@ -34,6 +35,7 @@ struct cluster_net {
 	uint32_t loss_ppm, double_ppm;
 	uint32_t slow_ppm; /* of messages that take up to slow_ms */
 	int64_t slow_ms;
+	bool refuses; /* a cut link takes nothing, as one that is not connected; else it loses it */
 };
 
 struct cluster *cluster_new(const struct cluster_options *o);

@@ -67,6 +67,7 @@ static void fault_net(struct run *r)
 		net.slow_ppm = (uint32_t)pk_rng_below(&r->rng, 100000);
 		net.slow_ms = pk_rng_range(&r->rng, 10, 5000);
 	}
+	net.refuses = chance(r, 50);
 	cluster_net_set(r->c, net);
 	say(r, "links change", -1);
 }
