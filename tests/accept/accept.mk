@@ -10,7 +10,14 @@ accept-fill: $(PROGRAMS)
 accept-catchup: $(PROGRAMS)
 	@$(PROVE) tests/accept/catchup.py
 
-# Ours and the reference in turn. ROWS=create,get SHAPES=1x1,64x16 TIME=1s ROUNDS=3
+# Ours and the reference in turn, every row, into docs/bench.md and its plots; goes on where it was when cut short.
+# ROWS=get,create-64x16 ROUNDS=3 BENCH_MINUTES=28 HEAP=2g FRESH=1 WRITE=1; ROWS=? lists them
+.PHONY: bench
+bench: $(PROGRAMS)
+	@tests/lib/deps
+	@$(PROVE) tests/bench/bench.py
+
+# A few rows of these in a moment. ROWS=create,get SHAPES=1x1,64x16 TIME=1s ROUNDS=3
 .PHONY: bench-quick
 bench-quick: $(PROGRAMS)
 	@$(PROVE) tests/accept/quick.py
