@@ -25,6 +25,8 @@
 
 #define STOP_WAIT_MS       5000 /* for connections to close, once told */
 #define TRAILING_ENTRIES   4096
+#define COVERED_ENTRIES    256 /* below the manifest that a restart still reads: who lags by them, */
+#define COVERED_BYTES      (1u << 20) /* or by so much, is not in need of the whole state */
 #define INSTALL_TIMEOUT_MS 600000
 #define WATCHES_MAX        (16u << 20)
 #define DISK_CHECK_MS      1000
@@ -692,7 +694,9 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 	const struct tree_meta *state = tree_meta(server_tree(n->server));
 	struct rlog_config lc = { .segment_bytes = (uint64_t)cfg->segment_bytes,
 				  .cluster_id = node_cluster_id(cfg),
-				  .server_id = my_id(cfg) };
+				  .server_id = my_id(cfg),
+				  .covered_count = COVERED_ENTRIES,
+				  .covered_bytes = COVERED_BYTES };
 
 	int64_t begun_us = net_now_fresh_us();
 	int rc = pk_random_secret(&lc.secret, sizeof(lc.secret), err);

@@ -93,6 +93,11 @@ uint64_t raft_guard_conf_index(const struct raft_guard *g)
 	return g->conf_count > 0 ? g->confs[g->conf_count - 1].index : 0;
 }
 
+struct pk_bytes raft_guard_conf(const struct raft_guard *g)
+{
+	return g->conf_count > 0 ? pk_buf_bytes(&g->confs[g->conf_count - 1].bytes) : PK_BYTES_NONE;
+}
+
 void raft_guard_release(struct raft_guard *g)
 {
 	confs_cut(g, 0);

@@ -99,7 +99,8 @@ void raft_guard_installed(struct raft_guard *g, struct raft *r, uint64_t index,
 
 /* Memberships found at start, oldest first. */
 void raft_guard_conf_add(struct raft_guard *g, uint64_t index, struct pk_bytes conf);
-/* Index of the newest membership in the log. */
+/* The newest membership in the log: its index (0: there is none), and its bytes. */
+struct pk_bytes raft_guard_conf(const struct raft_guard *g);
 uint64_t raft_guard_conf_index(const struct raft_guard *g);
 
 /* Before a tick. `writing`: appends or an installed manifest are not durable yet. */

@@ -211,6 +211,18 @@ static unsigned entries_to_send(const struct rio *io, const struct raft_append_e
 	return n;
 }
 
+/* The manifest that is sent may be newer than the library's: what it waits for is that one. */
+static void manifest_sent(struct raft *r, const struct raft_message *m)
+{
+	enum { SNAPSHOT = 2 }; /* libraft's PROGRESS__SNAPSHOT */
+
+	for (unsigned i = 0; r->state == RAFT_LEADER && i < r->configuration.n; i++) {
+		struct raft_progress *p = &r->leader_state.progress[i];
+		if (r->configuration.servers[i].id == m->server_id && p->state == SNAPSHOT)
+			p->snapshot_index = m->install_snapshot.last_index;
+	}
+}
+
 static int io_send(struct raft_io *raft_io, struct raft_io_send *req,
 		   const struct raft_message *message, raft_io_send_cb cb)
 {
@@ -227,6 +239,8 @@ static int io_send(struct raft_io *raft_io, struct raft_io_send *req,
 		pk_buf_clear(&io->scratch);
 		if (m.type == RAFT_IO_APPEND_ENTRIES)
 			m.append_entries.n_entries = entries_to_send(io, &m.append_entries);
+		if (m.type == RAFT_IO_INSTALL_SNAPSHOT)
+			manifest_sent(io->raft, &m);
 		size_t n = raft_msg_encode(&io->scratch, io->id, io->address, &m,
 					   RIO_ENTRY_BYTES_MAX);
 		if (m.type == RAFT_IO_APPEND_ENTRIES && n < message->append_entries.n_entries) {

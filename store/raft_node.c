@@ -59,6 +59,13 @@ struct install {
 	char address[RAFT_MSG_ADDRESS_BYTES_MAX + 1];
 };
 
+/* The manifest that the durable state wants in the log. */
+struct checkpoint {
+	bool wanted, putting;
+	uint64_t index; /* of the one wanted, and before that of the one stored or being stored */
+	struct pk_buf payload;
+};
+
 struct heard {
 	uint64_t id;
 	int64_t at_ms;
@@ -83,6 +90,7 @@ struct raft_node {
 	struct proposal_list proposals; /* all, in order of submission */
 	struct change change;
 	struct install install;
+	struct checkpoint checkpoint;
 	struct heard heard[RAFT_NODE_MEMBERS_MAX];
 	size_t heard_count;
 	struct pk_buf payload;
@@ -200,6 +208,72 @@ static int on_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigne
 	if (n->payload.len > 0)
 		memcpy((*bufs)[0].base, n->payload.data, n->payload.len);
 	return 0;
+}
+
+static void on_checkpoint_done(void *owner, int rc, const struct pk_err *err)
+{
+	struct raft_node *n = node_of(owner);
+
+	if (n->rio.failed)
+		return;
+	if (rc != 0) {
+		rio_fail(&n->rio, rc, "store a manifest: %s", err->text);
+		return;
+	}
+	rio_enter(&n->rio);
+	n->checkpoint.putting = false;
+	rio_leave(&n->rio);
+}
+
+void raft_node_durable(struct raft_node *n, uint64_t index, struct pk_bytes payload)
+{
+	struct checkpoint *c = &n->checkpoint;
+
+	PK_ASSERT(n->magic == NODE_MAGIC);
+	PK_ASSERT(payload.len <= RLOG_PAYLOAD_BYTES_MAX);
+	rio_enter(&n->rio);
+	c->wanted = true;
+	c->index = index;
+	pk_buf_clear(&c->payload);
+	pk_buf_add_bytes(&c->payload, payload);
+	rio_leave(&n->rio);
+}
+
+/*
+ * Manifests are stored in the order of their indexes, the library's among them: ours waits while it
+ * takes or installs one, and is dropped once that one covers it. As with the library's, a
+ * membership above the index must not be in the log, for the newest one is written.
+ */
+static bool checkpoint_step(struct raft_node *n)
+{
+	struct checkpoint *c = &n->checkpoint;
+	const struct raft *r = &n->raft;
+
+	if (!c->wanted || c->putting || n->rio.installing || r->snapshot.pending.term != 0 ||
+	    r->snapshot.put.data != NULL)
+		return false;
+	const struct rlog_manifest *stored = rlog_manifest_get(n->rio.log);
+	uint64_t term = raft_guard_term_of(r, c->index);
+	/* A state that was fetched may be ahead of the log. */
+	if (c->index > r->last_applied)
+		return false;
+	if (term == 0 || c->index <= r->log.snapshot.last_index ||
+	    (stored != NULL && c->index <= stored->index)) {
+		c->wanted = false;
+		return false;
+	}
+	uint64_t conf_index = raft_guard_conf_index(&n->rio.guard);
+	if (conf_index == 0 || conf_index > c->index)
+		return false;
+	struct rlog_manifest m = { .index = c->index,
+				   .term = term,
+				   .conf_index = conf_index,
+				   .conf = raft_guard_conf(&n->rio.guard),
+				   .payload = pk_buf_bytes(&c->payload) };
+	c->wanted = false;
+	c->putting = true;
+	rlog_manifest_put(n->rio.log, &m, m.index, false, on_checkpoint_done, n);
+	return true;
 }
 
 /* The state is in place already: the owner was asked before the library was. */
@@ -489,6 +563,7 @@ void raft_node_close(struct raft_node *n, void (*closed)(void *owner), void *own
 	rio_release(&n->rio);
 	pk_buf_release(&n->members);
 	pk_buf_release(&n->payload);
+	pk_buf_release(&n->checkpoint.payload);
 	n->magic = 0;
 	free(n);
 	if (closed != NULL)
@@ -1026,7 +1101,8 @@ static bool settle_step(struct raft_node *n)
 	if (rio_drain(&n->rio) || install_deliver(n))
 		return true;
 	report_skipped(n, n->raft.last_applied);
-	return proposals_finish(n) || members_report(n) || role_report(n) || change_step(n);
+	return proposals_finish(n) || members_report(n) || role_report(n) || change_step(n) ||
+	       checkpoint_step(n);
 }
 
 /*

@@ -145,6 +145,13 @@ size_t raft_node_members(const struct raft_node *n, struct raft_member *to, size
 bool raft_node_progress(const struct raft_node *n, uint64_t id, uint64_t *match_index,
 			bool *recent);
 
+/*
+ * The state is durable as of `index`, and `payload` is its manifest: the log's manifest follows it,
+ * so that a restart begins there, as soon as nothing is in the way. Nothing is cut from the log,
+ * and the library is not told: it may still send what lies below to members that lag.
+ */
+void raft_node_durable(struct raft_node *n, uint64_t index, struct pk_bytes payload);
+
 /* The state fetched for the held install message is in place (rc 0), or could not be had (rc < 0:
  * the leader is told and will send a manifest again). */
 void raft_node_install_done(struct raft_node *n, int rc);

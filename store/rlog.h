@@ -35,6 +35,10 @@ struct rlog_config {
 	/* Unguessable, used once, when the directory is new: so that no client can write bytes that
 	 * look like a record of ours (pk_random_secret). 0 in tests. */
 	uint64_t secret;
+	/* At start, of the records that the newest manifest covers, no more than the last so many
+	 * are loaded, of no more than so many bytes; segments that hold nothing else are not read,
+	 * and go. `covered_count` 0: all are loaded, and all stay. */
+	uint64_t covered_count, covered_bytes;
 };
 #define RLOG_SEGMENT_BYTES_DEFAULT (16u << 20)
 #define RLOG_SEGMENT_BYTES_MIN     8192u
@@ -71,10 +75,10 @@ struct rlog_loaded {
 };
 
 /*
- * Read everything and make the directory ready to append. PK_ECORRUPT names file, offset and what
- * was wrong, and changes nothing: damage in the middle is never cut off silently. PK_ESTATE: the
- * files are of another cluster, another server or a newer version of us.
- * `disk` is borrowed until rlog_close; its callbacks must run from now on.
+ * Read what is needed and make the directory ready to append. PK_ECORRUPT names file, offset and
+ * what was wrong, and changes nothing: damage in the middle is never cut off silently. PK_ESTATE:
+ * the files are of another cluster, another server or a newer version of us. `disk` is borrowed
+ * until rlog_close; its callbacks must run from now on.
  */
 PK_CHECKED int rlog_open(struct rlog **out, struct disk *disk, const struct rlog_config *cfg,
 			 struct rlog_loaded *loaded, struct pk_err *err);

@@ -248,14 +248,9 @@ uint32_t rlog_record_add(struct pk_buf *to, const struct rlog_record_head *h,
 	return crc;
 }
 
-int rlog_record_take(struct pk_bytes *in, struct rlog_record_head *h, struct pk_bytes *payload,
-		     struct pk_err *err)
+static struct rlog_record_head record_head(const uint8_t *at)
 {
-	if (in->len < RLOG_RECORD_HEAD_BYTES)
-		return pk_err_set(err, PK_ECORRUPT, "record header: want %d bytes, have %zu",
-				  RLOG_RECORD_HEAD_BYTES, in->len);
-	const uint8_t *at = in->data;
-	struct rlog_record_head found = {
+	return (struct rlog_record_head){
 		.bytes = pk_get_le32(at),
 		.type = pk_get_le16(at + 4),
 		.kind = pk_get_le16(at + 6),
@@ -264,8 +259,27 @@ int rlog_record_take(struct pk_bytes *in, struct rlog_record_head *h, struct pk_
 		.chain = pk_get_le32(at + 24),
 		.crc = pk_get_le32(at + 28),
 	};
-	uint64_t padded = rlog_align(found.bytes, 8);
-	if (padded > in->len - RLOG_RECORD_HEAD_BYTES)
+}
+
+static void record_pass(struct pk_bytes *in, uint32_t bytes, struct pk_bytes *payload)
+{
+	size_t padded = (size_t)rlog_align(bytes, 8);
+
+	PK_ASSERT(in->len >= RLOG_RECORD_HEAD_BYTES && in->len - RLOG_RECORD_HEAD_BYTES >= padded);
+	*payload = pk_bytes(in->data + RLOG_RECORD_HEAD_BYTES, bytes);
+	in->data += RLOG_RECORD_HEAD_BYTES + padded;
+	in->len -= RLOG_RECORD_HEAD_BYTES + padded;
+}
+
+int rlog_record_take(struct pk_bytes *in, struct rlog_record_head *h, struct pk_bytes *payload,
+		     struct pk_err *err)
+{
+	if (in->len < RLOG_RECORD_HEAD_BYTES)
+		return pk_err_set(err, PK_ECORRUPT, "record header: want %d bytes, have %zu",
+				  RLOG_RECORD_HEAD_BYTES, in->len);
+	const uint8_t *at = in->data;
+	struct rlog_record_head found = record_head(at);
+	if (rlog_align(found.bytes, 8) > in->len - RLOG_RECORD_HEAD_BYTES)
 		return pk_err_set(err, PK_ECORRUPT,
 				  "record length: want at most %zu bytes, found %u",
 				  in->len - RLOG_RECORD_HEAD_BYTES, found.bytes);
@@ -276,8 +290,13 @@ int rlog_record_take(struct pk_bytes *in, struct rlog_record_head *h, struct pk_
 				  "record crc: want %08x for its bytes, found %08x", crc,
 				  found.crc);
 	*h = found;
-	*payload = pk_bytes(at + RLOG_RECORD_HEAD_BYTES, found.bytes);
-	in->data += RLOG_RECORD_HEAD_BYTES + padded;
-	in->len -= RLOG_RECORD_HEAD_BYTES + (size_t)padded;
+	record_pass(in, found.bytes, payload);
 	return 0;
+}
+
+void rlog_record_again(struct pk_bytes *in, struct rlog_record_head *h, struct pk_bytes *payload)
+{
+	PK_ASSERT(in->len >= RLOG_RECORD_HEAD_BYTES);
+	*h = record_head(in->data);
+	record_pass(in, h->bytes, payload);
 }

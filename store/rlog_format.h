@@ -100,6 +100,8 @@ uint32_t rlog_record_add(struct pk_buf *to, const struct rlog_record_head *h,
  * computed. */
 PK_CHECKED int rlog_record_take(struct pk_bytes *in, struct rlog_record_head *h,
 				struct pk_bytes *payload, struct pk_err *err);
+/* Take one that rlog_record_take has found good before. */
+void rlog_record_again(struct pk_bytes *in, struct rlog_record_head *h, struct pk_bytes *payload);
 
 /* The salt of a segment: different for every segment number, unguessable without the key. */
 uint64_t rlog_salt(uint64_t key, uint64_t segment_number);

@@ -1,6 +1,7 @@
 /*
- * Start-up: read everything, decide what a crash left and what is damage, then repair. Nothing is
- * written before all of it was read and found good. The rules are argued in docs/disk-format.md.
+ * Start-up: read all that is still needed, decide what a crash left and what is damage, then
+ * repair. Nothing is written before all of it was read and found good. The rules are argued in
+ * docs/disk-format.md.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +26,8 @@ struct opening {
 	uint64_t void_number;        /* the last of those that a reset made void; 0: none */
 	bool copies_differ;          /* meta must be written again */
 	bool any_meta, any_manifest; /* files of that name, good or bad */
+	uint64_t covered_count, covered_bytes; /* rlog_config */
+	uint64_t not_wanted;                   /* records up to this index are not loaded */
 
 	size_t record_cap;
 	size_t *places; /* of the records' data in out->memory */
@@ -404,12 +407,49 @@ static int check_start(struct opening *o, struct pk_err *err)
 	return 0;
 }
 
+/*
+ * Segments that hold nothing but records which a manifest covers, and so old that nobody is given
+ * them, need not be good any more: they go unread, as rlog_cut would have let them go.
+ */
+static void leave_covered(struct opening *o)
+{
+	struct rlog *l = o->l;
+	uint64_t covered = l->manifest.index, bytes = 0;
+	size_t front = 0;
+
+	if (!l->has_manifest || o->covered_count == 0)
+		return;
+	o->not_wanted = covered > o->covered_count ? covered - o->covered_count : 0;
+	while (front + 1 < o->segment_count && o->segments[front + 1].first_index <= covered + 1)
+		front++;
+	while (front > 0 && o->segments[front].first_index > o->not_wanted + 1 &&
+	       bytes < o->covered_bytes) {
+		bytes += o->heads[front].prev_end;
+		front--;
+	}
+	if (front == 0)
+		return;
+	for (size_t i = 0; i < front; i++) {
+		char name[DISK_NAME_BYTES_MAX];
+		rlog_segment_name(name, o->segments[i].number);
+		rlog_garbage_add(l, name, o->segments[i].bytes);
+	}
+	o->segment_count -= front;
+	memmove(o->segments, o->segments + front, o->segment_count * sizeof(o->segments[0]));
+	memmove(o->heads, o->heads + front, o->segment_count * sizeof(o->heads[0]));
+}
+
 static void record_loaded(struct opening *o, const struct rlog_record_head *h,
 			  struct pk_bytes payload)
 {
 	struct rlog_loaded *out = o->out;
 	struct rlog_record *r;
 
+	if (h->index <= o->not_wanted) {
+		PK_ASSERT(out->record_count == 0);
+		out->start_index = h->index + 1;
+		return;
+	}
 	rlog_reserve((void **)&o->places, out->record_count, &o->place_cap, sizeof(size_t));
 	o->places[out->record_count] = out->memory.len;
 	r = RLOG_PUSH(out->records, out->record_count, o->record_cap);
@@ -429,10 +469,12 @@ static void records_truncated(struct opening *o, uint64_t index)
 	struct rlog_loaded *out = o->out;
 	/* Below the first segment left: a manifest has since covered what was there, and the
 	 * records that came in its place follow. */
-	if (index < out->start_index) {
-		out->start_index = o->l->start_index = index;
+	if (index < o->l->start_index) {
+		o->l->start_index = index;
 		o->l->base_term = 0;
 	}
+	if (index < out->start_index)
+		out->start_index = index;
 	uint64_t keep = index - out->start_index;
 	if (keep < out->record_count) {
 		out->memory.len = o->places[keep];
@@ -519,8 +561,7 @@ static void batch_take(struct opening *o, const struct rlog_batch *b, struct pk_
 	while (in.len > 0) {
 		struct rlog_record_head h;
 		struct pk_bytes payload;
-		int rc = rlog_record_take(&in, &h, &payload, NULL);
-		PK_ASSERT(rc == 0); /* batch_check has been over it */
+		rlog_record_again(&in, &h, &payload); /* batch_check has been over it */
 		if (h.kind == RLOG_RECORD_TRUNCATE) {
 			records_truncated(o, h.index);
 			rlog_run_cut(l, h.index);
@@ -818,6 +859,29 @@ static int repair(struct opening *o, uint64_t secret, struct pk_err *err)
 	return rc;
 }
 
+/* Of the covered records that were loaded, the oldest go until the rest is small enough. */
+static void drop_covered(struct opening *o)
+{
+	struct rlog *l = o->l;
+	struct rlog_loaded *out = o->out;
+	size_t drop = 0;
+	uint64_t bytes = 0;
+
+	if (!l->has_manifest || o->covered_count == 0)
+		return;
+	if (out->start_index <= l->manifest.index)
+		drop = (size_t)(l->manifest.index - out->start_index + 1);
+	PK_ASSERT(drop <= out->record_count);
+	while (drop > 0 && bytes + out->records[drop - 1].data.len <= o->covered_bytes)
+		bytes += out->records[--drop].data.len;
+	out->start_index += drop;
+	out->record_count -= drop;
+	if (drop > 0)
+		memmove(out->records, out->records + drop,
+			out->record_count * sizeof(out->records[0]));
+	rlog_cut(l, out->start_index - 1);
+}
+
 static void fill_loaded(struct opening *o)
 {
 	struct rlog *l = o->l;
@@ -830,6 +894,7 @@ static void fill_loaded(struct opening *o)
 			out->records[i].data.data = out->memory.data + o->places[i];
 		else
 			out->records[i].data = PK_BYTES_NONE;
+	drop_covered(o);
 	out->has_manifest = l->has_manifest;
 	if (l->has_manifest) {
 		out->manifest = l->manifest;
@@ -847,7 +912,10 @@ int rlog_open(struct rlog **out, struct disk *disk, const struct rlog_config *cf
 {
 	struct rlog_loaded found = { 0 };
 	struct rlog *l = pk_alloc(sizeof(*l));
-	struct opening o = { .l = l, .out = &found };
+	struct opening o = { .l = l,
+			     .out = &found,
+			     .covered_count = cfg->covered_count,
+			     .covered_bytes = cfg->covered_bytes };
 	struct pk_err unwanted = PK_ERR_INIT;
 
 	if (err == NULL)
@@ -879,6 +947,8 @@ int rlog_open(struct rlog **out, struct disk *disk, const struct rlog_config *cf
 		rc = load_heads(&o, err);
 	if (rc == 0)
 		rc = check_start(&o, err);
+	if (rc == 0)
+		leave_covered(&o);
 	if (rc == 0)
 		rc = load_segments(&o, err);
 	if (rc == 0)

@@ -156,8 +156,9 @@ struct server {
 	/* durability */
 	struct kv_job *job;
 	struct tree_meta job_meta, durable;
-	uint64_t log_bytes; /* applied since the last commit began */
-	int64_t applied_ms; /* when an entry was last applied */
+	int64_t job_begun_ms, commit_early_ms; /* when commits need not be due yet */
+	uint64_t log_bytes;                    /* applied since the last commit began */
+	int64_t applied_ms;                    /* when an entry was last applied */
 	bool commit_wanted;
 
 	/* state transfer */
