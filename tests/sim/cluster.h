@@ -29,6 +29,7 @@ struct sim_options {
 	size_t servers;
 	int32_t tick_ms;
 	uint64_t commit_overlay_bytes, commit_log_bytes, snapshot_log_bytes, trailing_entries;
+	uint64_t covered_count; /* of rlog_config */
 	uint32_t segment_bytes;
 	uint32_t txn_flags;                        /* beside TXN_EXTENDED_TYPES */
 	int64_t container_check_ms, never_used_ms; /* as in server_config */

@@ -628,7 +628,9 @@ void sim_start(struct sim *s, int i)
 	struct kv_config kv_cfg = { .map_bytes = 1 << 20, .map_bytes_most = 1 << 30 };
 	struct rlog_config log_cfg = { .segment_bytes = s->o.segment_bytes,
 				       .cluster_id = CLUSTER_ID,
-				       .server_id = n->id };
+				       .server_id = n->id,
+				       .covered_count = s->o.covered_count,
+				       .covered_bytes = s->o.snapshot_log_bytes / 8 };
 	struct server_config cfg = { .id = n->id,
 				     .cluster_id = CLUSTER_ID,
 				     .tick_ms = s->o.tick_ms,

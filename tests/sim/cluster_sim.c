@@ -195,6 +195,7 @@ static struct sim_options options(struct run *r)
 		.commit_log_bytes = 1u << pk_rng_range(rng, 12, small ? 15 : 22),
 		.snapshot_log_bytes = 1u << pk_rng_range(rng, 13, small ? 16 : 20),
 		.trailing_entries = (uint64_t)pk_rng_range(rng, 1, small ? 30 : 2000),
+		.covered_count = r->plan->seed % (small ? 31 : 301),
 		.segment_bytes = small ? 16384 : 65536,
 		.txn_flags = TXN_RECONFIG_ENABLED | (chance(rng, 60) ? TXN_ENFORCE_QUOTA : 0),
 		.container_check_ms = chance(rng, 80) ? pk_rng_range(rng, 200, 3000) : 0,

@@ -41,6 +41,7 @@ struct cluster_node {
 	struct raft_node *raft;
 	struct pk_rng rng;
 	struct state state, durable;
+	uint64_t loaded; /* records, at the last start */
 	int64_t disk_extra_us, paused_until_us;
 	bool disk_busy, disk_fail, bootstrap;
 	enum raft_node_role role;
@@ -77,6 +78,7 @@ struct cluster {
 	uint64_t leaders[1 << 16];  /* by term */
 	uint64_t acked_in[1 << 16]; /* highest acknowledged, by the term it happened in */
 	uint64_t acked, installs, snapshots, changes;
+	unsigned fetches_fail; /* so many more */
 	char violation[512];
 };
 
@@ -509,7 +511,9 @@ static void node_start(struct cluster_node *n)
 	struct rlog_loaded loaded = { 0 };
 	struct rlog_config log_cfg = { .segment_bytes = SEGMENT_BYTES,
 				       .cluster_id = 1,
-				       .server_id = n->id };
+				       .server_id = n->id,
+				       .covered_count = c->o.covered_count,
+				       .covered_bytes = c->o.snapshot_log_bytes / 8 };
 	struct raft_node_config cfg = { .id = n->id,
 					.address = n->address,
 					.heartbeat_ms = 50,
@@ -540,6 +544,7 @@ static void node_start(struct cluster_node *n)
 	if (rc == 0)
 		rc = raft_node_open(&n->raft, &cfg, &owner, n->log, &loaded, members,
 				    n->bootstrap ? c->o.count : 0, c->now_us / MS, &n->rng, &err);
+	n->loaded = rc == 0 ? loaded.record_count : 0;
 	rlog_loaded_release(&loaded);
 	if (rc != 0) {
 		violate(c, "%d does not start: %s", n->index, err.text);
@@ -629,13 +634,24 @@ static void fetched(struct cluster_node *n, const struct event *e)
 	uint64_t index = pk_rd_le64(&r);
 	const struct cluster_node *from = &c->nodes[e->from];
 
-	if (!from->up || c->cut[e->from][n->index] || from->durable.applied < index) {
+	if (!from->up || c->cut[e->from][n->index] || from->durable.applied < index ||
+	    c->fetches_fail > 0) {
+		c->fetches_fail -= c->fetches_fail > 0;
 		raft_node_install_done(n->raft, -1);
 		return;
 	}
 	if (from->state.applied > n->state.applied)
 		n->state = n->durable = from->state;
 	raft_node_install_done(n->raft, n->state.applied >= index ? 0 : -1);
+}
+
+static void checkpoint(struct cluster_node *n)
+{
+	struct pk_buf payload = PK_BUF_INIT;
+
+	pk_buf_add_le64(&payload, n->durable.applied);
+	raft_node_durable(n->raft, n->durable.applied, pk_buf_bytes(&payload));
+	pk_buf_release(&payload);
 }
 
 static void on_event(struct cluster *c, struct event *e)
@@ -677,6 +693,8 @@ static void on_event(struct cluster *c, struct event *e)
 		break;
 	case EVENT_DURABLE:
 		n->durable = n->state;
+		if (c->o.checkpoints)
+			checkpoint(n);
 		event_add(c, e->node, EVENT_DURABLE, pk_rng_range(&c->rng, 20, 400) * MS);
 		break;
 	}
@@ -821,6 +839,11 @@ uint64_t cluster_acked(const struct cluster *c)
 uint64_t cluster_installs(const struct cluster *c)
 {
 	return c->installs;
+}
+
+uint64_t cluster_loaded(const struct cluster *c, int i)
+{
+	return c->nodes[i].loaded;
 }
 
 uint64_t cluster_snapshots(const struct cluster *c)

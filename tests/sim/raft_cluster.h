@@ -28,6 +28,8 @@ struct cluster_options {
 	uint32_t guard; /* RAFT_GUARD_ALL */
 	uint64_t snapshot_log_bytes;
 	uint64_t trailing_entries;
+	bool checkpoints;       /* the log's manifest follows the durable state */
+	uint64_t covered_count; /* of rlog_config */
 };
 
 struct cluster_net {
@@ -59,6 +61,7 @@ uint64_t cluster_applied(const struct cluster *c, int i);
 uint64_t cluster_committed(const struct cluster *c); /* highest applied anywhere */
 uint64_t cluster_acked(const struct cluster *c);     /* count of acknowledged proposals */
 uint64_t cluster_installs(const struct cluster *c);
+uint64_t cluster_loaded(const struct cluster *c, int i); /* records, at its last start */
 uint64_t cluster_snapshots(const struct cluster *c);
 
 /* Propose 8 * words random bytes at i: 0, or what raft_node_propose said. */

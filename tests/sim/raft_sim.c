@@ -194,7 +194,9 @@ static const char *run_one(struct run *r, uint64_t seed, uint32_t guard, struct 
 				     .seed = seed,
 				     .guard = guard,
 				     .snapshot_log_bytes = 1u << pk_rng_range(&r->rng, 14, 19),
-				     .trailing_entries = (uint64_t)pk_rng_range(&r->rng, 1, 300) };
+				     .trailing_entries = (uint64_t)pk_rng_range(&r->rng, 1, 300),
+				     .checkpoints = seed % 3 != 0,
+				     .covered_count = seed % 5 < 3 ? 1 + seed % 60 : 0 };
 	struct cluster *c = r->c = cluster_new(&o);
 	uint32_t *weights[] = { &r->crash, &r->cut, &r->pause, &r->disk, &r->net, &r->change };
 	for (size_t i = 0; i < PK_COUNT(weights); i++)

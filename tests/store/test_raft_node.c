@@ -1,6 +1,7 @@
 /* Elections, replication, restarts, snapshots and membership of small groups in virtual time. */
 #include "tests/lib/test.h"
 
+#include "store/raft_io.h"
 #include "tests/sim/raft_cluster.c"
 
 static struct cluster *group(size_t count)
@@ -195,6 +196,115 @@ static void test_a_restart_starts_from_manifest_and_tail(void **state)
 	finish(c);
 }
 
+/* The library never cuts its log, but the log's manifest follows the state. */
+static struct cluster *checkpoint_group(size_t count)
+{
+	return cluster_new(&(struct cluster_options){ .count = count,
+						      .seed = 9,
+						      .guard = RAFT_GUARD_ALL,
+						      .snapshot_log_bytes = 64 << 20,
+						      .trailing_entries = 1000,
+						      .checkpoints = true,
+						      .covered_count = 8 });
+}
+
+static void test_a_restart_reads_the_log_from_the_durable_state_on(void **state)
+{
+	(void)state;
+	struct cluster *c = checkpoint_group(3);
+
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	for (int round = 0; round < 5; round++) {
+		write_some(c, 500);
+		assert_true(cluster_settle(c, 1000));
+		cluster_run(c, 1000);
+		for (int i = 0; i < 3; i++)
+			cluster_crash(c, i);
+		for (int i = 0; i < 3; i++) {
+			cluster_start(c, i);
+			/* what it still keeps, and perhaps the end, not known to be committed */
+			assert_in_range(cluster_loaded(c, i), 8, 12);
+		}
+		assert_int_not_equal(cluster_elect(c, 5000), -1);
+	}
+	assert_true(cluster_settle(c, 2000));
+	assert_int_equal(cluster_snapshots(c), 0);
+	assert_int_equal(cluster_installs(c), 0);
+	finish(c);
+}
+
+static void test_who_lags_behind_the_manifest_is_served_from_the_log(void **state)
+{
+	(void)state;
+	struct cluster *c = checkpoint_group(3);
+	int l = cluster_elect(c, 5000);
+
+	assert_int_not_equal(l, -1);
+	cluster_crash(c, (l + 1) % 3);
+	write_some(c, 1000);
+	cluster_run(c, 1000);
+	assert_true(rlog_manifest_get(c->nodes[l].log)->index > 900);
+	cluster_start(c, (l + 1) % 3);
+	assert_true(cluster_settle(c, 5000));
+	assert_int_equal(cluster_installs(c), 0);
+	finish(c);
+}
+
+static void test_who_lags_behind_what_a_restart_read_gets_state(void **state)
+{
+	(void)state;
+	struct cluster *c = checkpoint_group(3);
+	int l = cluster_elect(c, 5000);
+
+	assert_int_not_equal(l, -1);
+	cluster_crash(c, (l + 1) % 3);
+	write_some(c, 1000);
+	cluster_run(c, 1000);
+	cluster_crash(c, l);
+	cluster_crash(c, (l + 2) % 3);
+	for (int i = 0; i < 3; i++)
+		cluster_start(c, i);
+	assert_int_not_equal(cluster_elect(c, 5000), -1);
+	write_some(c, 10);
+	assert_true(cluster_settle(c, 20000));
+	assert_true(cluster_installs(c) > 0);
+	finish(c);
+}
+
+/* What a leader sends is the log's manifest, newer than the library's. When the state behind it
+ * cannot be had, the library must take the refusal for its own. */
+static void test_a_manifest_that_is_refused_is_sent_again_at_once(void **state)
+{
+	(void)state;
+	struct cluster *c = cluster_new(&(struct cluster_options){ .count = 3,
+								   .seed = 11,
+								   .guard = RAFT_GUARD_ALL,
+								   .snapshot_log_bytes = 65536,
+								   .trailing_entries = 4,
+								   .checkpoints = true });
+	int l = cluster_elect(c, 5000);
+	int behind = (l + 1) % 3;
+
+	assert_int_not_equal(l, -1);
+	cluster_crash(c, behind);
+	for (int i = 0; i < 5000 && cluster_snapshots(c) < 4; i++)
+		write_some(c, 1);
+	write_some(c, 100);
+	cluster_run(c, 1000);
+	assert_true(rlog_manifest_get(c->nodes[l].log)->index >
+		    raft_node_library(c->nodes[l].raft)->log.snapshot.last_index);
+	c->fetches_fail = 3;
+	cluster_start(c, behind);
+	int64_t begun_ms = cluster_now(c);
+	while (cluster_applied(c, behind) < cluster_committed(c) &&
+	       cluster_now(c) < begun_ms + 20000)
+		cluster_run(c, 10);
+	assert_int_equal(c->fetches_fail, 0);
+	assert_in_range(cluster_now(c) - begun_ms, 1, 3000); /* 5000 is when it would be sent again
+								unasked */
+	finish(c);
+}
+
 static void test_an_unknown_server_becomes_spare_then_standby_then_voter(void **state)
 {
 	(void)state;
@@ -274,6 +384,10 @@ int main(void)
 		cmocka_unit_test(test_the_log_is_cut_behind_the_durable_state),
 		cmocka_unit_test(test_a_follower_far_behind_gets_state_from_the_leader),
 		cmocka_unit_test(test_a_restart_starts_from_manifest_and_tail),
+		cmocka_unit_test(test_a_restart_reads_the_log_from_the_durable_state_on),
+		cmocka_unit_test(test_who_lags_behind_the_manifest_is_served_from_the_log),
+		cmocka_unit_test(test_who_lags_behind_what_a_restart_read_gets_state),
+		cmocka_unit_test(test_a_manifest_that_is_refused_is_sent_again_at_once),
 		cmocka_unit_test(test_an_unknown_server_becomes_spare_then_standby_then_voter),
 		cmocka_unit_test(test_a_leader_removes_itself_and_the_rest_goes_on),
 		cmocka_unit_test(test_the_last_voter_stays),

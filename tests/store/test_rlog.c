@@ -13,6 +13,7 @@ enum { SEGMENT_BYTES = 16384, DATA_BYTES_MAX = 3 * SEGMENT_BYTES };
 
 /* A log on a simulated disk, whose record i holds bytes made from i and its term. */
 struct rig {
+	uint64_t covered_count, covered_bytes; /* of rlog_config */
 	struct sim_disk *disk;
 	struct rlog *log;
 	struct rlog_loaded got;
@@ -41,7 +42,10 @@ static int try_open(struct rig *r)
 {
 	r->err = PK_ERR_INIT;
 	r->log = NULL;
-	return rlog_open(&r->log, sim_disk_disk(r->disk), &config, &r->got, &r->err);
+	struct rlog_config c = config;
+	c.covered_count = r->covered_count;
+	c.covered_bytes = r->covered_bytes;
+	return rlog_open(&r->log, sim_disk_disk(r->disk), &c, &r->got, &r->err);
 }
 
 static void open_log(struct rig *r)
@@ -238,6 +242,96 @@ static void test_installed_snapshot_replaces_the_log(void **state)
 	assert_true(pk_bytes_is(r.got.manifest.conf, "three servers"));
 	assert_int_equal(r.got.start_index, 101);
 	assert_int_equal(r.got.record_count, 2);
+	rig_free(&r);
+}
+
+static uint64_t segments_of(struct sim_disk *d)
+{
+	char name[DISK_NAME_BYTES_MAX];
+	uint64_t count = 0;
+	size_t len;
+
+	for (unsigned i = 1; i < 200; i++) {
+		snprintf(name, sizeof(name), "seg-%016x", i);
+		count += sim_disk_file(d, name, &len) != NULL;
+	}
+	return count;
+}
+
+static void test_segments_that_a_manifest_covers_are_not_read(void **state)
+{
+	(void)state;
+	struct rig r = rig_new(21);
+	size_t len;
+
+	for (uint64_t i = 1; i <= 100; i++) {
+		append(&r, i, 1, 1, 1000);
+		sim_disk_run(r.disk);
+	}
+	put_manifest(&r, 90, 1, 90, false); /* cuts nothing */
+	sim_disk_run(r.disk);
+	uint64_t before = segments_of(r.disk);
+	assert_true(before > 5);
+	close_log(&r);
+	sim_disk_file(r.disk, "seg-0000000000000002", &len)[5000] ^= 1;
+	assert_int_equal(try_open(&r), PK_ECORRUPT);
+	r.covered_count = 4;
+	r.covered_bytes = 1 << 20;
+	open_log(&r);
+	assert_int_equal(r.got.start_index, 87);
+	assert_int_equal(r.got.record_count, 14);
+	check_record(&r.got, 87, 1, 1000);
+	check_record(&r.got, 100, 1, 1000);
+	assert_true(rlog_bytes(r.log) < 30 * 1536);
+	sim_disk_run(r.disk); /* they go */
+	assert_true(segments_of(r.disk) < before / 2);
+	append(&r, 101, 1, 2, 10);
+	sim_disk_run(r.disk);
+	r.covered_count = 0; /* and what is left is a log of its own */
+	crash_and_open(&r);
+	check_record(&r.got, 87, 1, 1000);
+	check_record(&r.got, 101, 2, 10);
+	rig_free(&r);
+}
+
+static void test_covered_records_are_loaded_up_to_a_size(void **state)
+{
+	(void)state;
+	struct rig r = rig_new(22);
+
+	append(&r, 1, 20, 1, 1000);
+	put_manifest(&r, 15, 1, 15, false);
+	sim_disk_run(r.disk);
+	r.covered_count = 100;
+	r.covered_bytes = 3500;
+	crash_and_open(&r);
+	assert_int_equal(r.got.start_index, 13);
+	assert_int_equal(r.got.record_count, 8);
+	r.covered_bytes = 0;
+	crash_and_open(&r);
+	assert_int_equal(r.got.start_index, 16);
+	assert_int_equal(r.got.record_count, 5);
+	check_record(&r.got, 16, 1, 1000);
+	rig_free(&r);
+}
+
+static void test_a_truncation_below_the_loaded_part_is_followed(void **state)
+{
+	(void)state;
+	struct rig r = rig_new(23);
+
+	append(&r, 1, 40, 1, 1000);
+	rlog_truncate(r.log, 11);
+	append(&r, 11, 30, 2, 900);
+	put_manifest(&r, 30, 2, 30, false);
+	sim_disk_run(r.disk);
+	r.covered_count = 2;
+	r.covered_bytes = 1 << 20;
+	crash_and_open(&r);
+	assert_int_equal(r.got.start_index, 29);
+	assert_int_equal(r.got.record_count, 12);
+	check_record(&r.got, 29, 2, 900);
+	check_record(&r.got, 40, 2, 900);
 	rig_free(&r);
 }
 
@@ -884,6 +978,9 @@ int main(void)
 		cmocka_unit_test(test_a_record_larger_than_a_segment_gets_one_of_its_own),
 		cmocka_unit_test(test_truncated_records_do_not_come_back),
 		cmocka_unit_test(test_installed_snapshot_replaces_the_log),
+		cmocka_unit_test(test_segments_that_a_manifest_covers_are_not_read),
+		cmocka_unit_test(test_covered_records_are_loaded_up_to_a_size),
+		cmocka_unit_test(test_a_truncation_below_the_loaded_part_is_followed),
 		cmocka_unit_test(test_any_sectors_of_the_last_write_may_be_missing),
 		cmocka_unit_test(test_any_sectors_may_be_missing_in_a_recycled_segment),
 		cmocka_unit_test(test_the_last_write_may_end_at_any_byte),
