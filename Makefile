@@ -134,6 +134,7 @@ help:
 	 'make check         unit tests; MOD=store, T=test_kv; SAN=address,undefined or SAN=thread' \
 	 'make clients       real ZooKeeper clients against the reference server and ours' \
 	 'make bench         ours and the reference in turn into docs/bench.md; ROWS=get, BENCH_MINUTES=28' \
+	 'make bench-guard   instructions for each operation beside those recorded; RECORD=1 records' \
 	 'make mutants       defects on purpose, and who notices them; M=name' \
 	 'make fuzz          every decoder, FUZZ_SECONDS=n each' \
 	 'make docs          the manual pages that come from tables' \

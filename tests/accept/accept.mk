@@ -17,6 +17,11 @@ bench: $(PROGRAMS)
 	@tests/lib/deps
 	@$(PROVE) tests/bench/bench.py
 
+# Instructions for each operation beside those recorded. ROWS=get PROFILE=30; RECORD=1 records
+.PHONY: bench-guard
+bench-guard: $(PROGRAMS)
+	@$(PROVE) tests/bench/guard.py
+
 # A few rows of these in a moment. ROWS=create,get SHAPES=1x1,64x16 TIME=1s ROUNDS=3
 .PHONY: bench-quick
 bench-quick: $(PROGRAMS)
