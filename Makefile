@@ -91,6 +91,7 @@ $(O)/tests/lib/%.o: tests/lib/%.c $(O)/inc/store/.made
 include packaging/install.mk
 -include tests/accept/accept.mk
 -include tests/sim/sim.mk
+-include jepsen/jepsen.mk
 
 # ---- fuzzers: tests/fuzz/fuzz_X.c, one program each, by clang's libFuzzer ------------------------
 # Seeds in tests/fuzz/corpus/X; what a longer run finds beyond them stays in build/fuzz.

@@ -1,0 +1,666 @@
+"""The nemeses: what happens to the cluster while clients use it.
+
+A fault begins, lasts, and ends; between two there is calm. All chance comes from the run's seed, so the same seed gives
+the same plan, though the machine's own timing decides what it meets. Faults that take a server's disk away or damage it
+touch a minority, one server at a time, and end only when that server is whole again: losing a majority's disks loses
+data in any such system, and shows nothing.
+"""
+import os
+import struct
+import subprocess
+import threading
+import time
+
+from lab import BUILD, NeverHappened, Refused, command, rng, wait_for
+
+JOIN_SECONDS = 60           # a server that lost its disk is level again within
+SERVE_SECONDS = 45          # the cluster serves again within, once nothing is wrong with it
+
+
+class Fault:
+    """One kind. begin() returns a text that says what was done, for people. end() undoes it."""
+    least, most = 2.0, 6.0  # how long it lasts, seconds
+    needs = ()              # of the lab: "disk", "clock", "spare"
+    peer = False            # makes sense against the reference too
+    heals_alone = True      # the next fault may follow at once
+
+    def __init__(self, nemesis):
+        self.nemesis = nemesis
+        self.cluster = nemesis.cluster
+        self.network = nemesis.cluster.network
+        self.random = nemesis.random
+        self.servers = nemesis.cluster.founders
+
+    def minority(self):
+        """One server, or for five up to two, in random order."""
+        most = (len(self.servers) - 1) // 2
+        return self.random.sample(self.servers, self.random.randint(1, most))
+
+    def names(self, servers):
+        return " ".join(s.name for s in servers)
+
+    def begin(self):
+        raise NotImplementedError
+
+    def end(self):
+        raise NotImplementedError
+
+
+# ---- the network ---------------------------------------------------------------------------------
+
+def both_ways(a, b):
+    return {(x, y) for x in a for y in b} | {(y, x) for x in a for y in b}
+
+
+class Partition(Fault):
+    least, most = 1.5, 8.0
+    peer = True
+
+    def cuts(self):
+        raise NotImplementedError
+
+    def begin(self):
+        pairs, text = self.cuts()
+        self.network.cut(pairs)
+        return text
+
+    def end(self):
+        self.network.cut(())
+
+    def shuffled(self):
+        names = [s.name for s in self.cluster.servers if s.wanted]
+        self.random.shuffle(names)
+        return names
+
+    def with_clients(self, sides):
+        """Half of the time clients are cut off with a side, otherwise they reach both."""
+        clients = [h for h in self.network.hosts if h.startswith("c")]
+        sides = [list(side) for side in sides]
+        if self.random.random() < 0.5:
+            for c in clients:
+                self.random.choice(sides).append(c)
+        return sides
+
+
+class Halves(Partition):
+    name = "halves"
+
+    def cuts(self):
+        names = self.shuffled()
+        a, b = self.with_clients([names[:len(names) // 2], names[len(names) // 2:]])
+        return both_ways(a, b), " ".join(a) + " | " + " ".join(b)
+
+
+class Ring(Partition):
+    """Each sees itself and its two neighbours: a majority of five, and no two see the same."""
+    name = "ring"
+
+    def cuts(self):
+        names = self.shuffled()
+        n = len(names)
+        seen = {(i + d) % n * n + i for i in range(n) for d in (-1, 0, 1)} if n > 3 else \
+            {(i * n + j) for i in range(n) for j in range(n) if {i, j} != {0, 1}}
+        pairs = {(names[i], names[j]) for i in range(n) for j in range(n) if i * n + j not in seen}
+        pairs |= {(b, a) for a, b in pairs}
+        return pairs, "ring " + " ".join(names)
+
+
+class OneWay(Partition):
+    """A server that others hear and that does not hear them, or the other way round."""
+    name = "one-way"
+
+    def cuts(self):
+        leader = self.cluster.leader()
+        names = self.shuffled()
+        one = leader.name if leader and self.random.random() < 0.5 else names[0]
+        others = [n for n in names if n != one]
+        if self.random.random() < 0.3:
+            others = others[:max(1, len(others) // 2)]
+        if self.random.random() < 0.5:
+            return {(one, o) for o in others}, f"{one} is not heard by {' '.join(others)}"
+        return {(o, one) for o in others}, f"{one} does not hear {' '.join(others)}"
+
+
+class Bridge(Partition):
+    """Two sides that both see one server between them, and not each other."""
+    name = "bridge"
+
+    def cuts(self):
+        names = self.shuffled()
+        middle, rest = names[0], names[1:]
+        a, b = rest[:len(rest) // 2], rest[len(rest) // 2:]
+        return both_ways(a, b), f"{' '.join(a)} | {' '.join(b)}, both see {middle}"
+
+
+class LeaderIsolated(Partition):
+    """The leader cannot reach the other servers; clients may still reach it, and must not be told wrong things."""
+    name = "leader-isolated"
+
+    def cuts(self):
+        leader = self.cluster.leader()
+        one = leader.name if leader else self.shuffled()[0]
+        others = [s.name for s in self.cluster.servers if s.name != one]
+        pairs = both_ways([one], others)
+        if self.random.random() < 0.3:
+            clients = [h for h in self.network.hosts if h.startswith("c")]
+            pairs |= both_ways([one], clients)
+            return pairs, f"{one} alone, without clients"
+        return pairs, f"{one} alone, with its clients"
+
+
+class Slow(Fault):
+    """Delay, jitter, loss and doubling on what one, some or all servers send; by paddock-slowlink."""
+    name = "slow"
+    least, most = 3.0, 9.0
+
+    def begin(self):
+        count = self.random.choice([1, 2, len(self.servers)])
+        victims = self.random.sample(self.servers, min(count, len(self.servers)))
+        delay, jitter = self.random.choice([(5, 10), (30, 30), (80, 150), (250, 400)])
+        loss = self.random.choice([0, 5, 20, 100])
+        twice = self.random.choice([0, 10])
+        for s in victims:
+            self.slow_down(s, ["--delay", f"{delay}ms", "--jitter", f"{jitter}ms", "--loss", str(loss), "--twice",
+                               str(twice), "--seed", str(self.random.randrange(1 << 30))])
+        return f"{self.names(victims)}: {delay}+{jitter} ms, {loss / 10:g}% lost, {twice / 10:g}% twice"
+
+    def slow_down(self, server, arguments):
+        path = os.path.join(server.folder, "slowlink.log")
+        open(path, "wb").close()
+        server.slow_process = self.network.popen(
+            server.name, [os.path.join(BUILD, "paddock-slowlink"), *arguments], path)
+        def ready():
+            with open(path) as f:
+                text = f.read()
+            if server.slow_process.poll() is not None:
+                raise Refused(f"paddock-slowlink on {server.name}: {text.strip()}")
+            return text.startswith("ready")
+        wait_for("slowlink", ready, 5)
+        for name, address in self.network.hosts.items():
+            if name != server.name:
+                command("ip", "-n", server.name, "route", "add", f"{address}/32", "dev", "slow0", "src",
+                        server.address)
+
+    def end(self):
+        for s in self.cluster.servers:
+            if s.slow_process is not None:
+                s.slow_process.kill()
+                s.slow_process.wait()
+                s.slow_process = None
+
+
+# ---- processes -----------------------------------------------------------------------------------
+
+class Kill(Fault):
+    """kill -9, and another start a moment later."""
+    least, most = 0.2, 4.0
+    peer = True
+
+    def victims(self):
+        raise NotImplementedError
+
+    def begin(self):
+        self.killed = self.victims()
+        for s in self.killed:
+            s.kill()
+        return self.names(self.killed)
+
+    def end(self):
+        for s in self.killed:
+            s.start()
+
+
+class KillOne(Kill):
+    name = "kill-one"
+
+    def victims(self):
+        leader = self.cluster.leader()
+        if leader in self.servers and self.random.random() < 0.6:
+            return [leader]
+        return [self.random.choice(self.servers)]
+
+
+class KillSome(Kill):
+    name = "kill-some"
+
+    def victims(self):
+        return self.random.sample(self.servers, self.random.randint(1, len(self.servers) - 1))
+
+
+class KillAll(Kill):
+    name = "kill-all"
+    least, most = 0.1, 2.0
+
+    def victims(self):
+        return list(self.servers)
+
+
+class Pause(Fault):
+    """SIGSTOP: longer than an election, at times longer than a session."""
+    name = "pause"
+    least, most = 0.3, 9.0
+    peer = True
+
+    def begin(self):
+        leader = self.cluster.leader()
+        r = self.random.random()
+        if leader in self.servers and r < 0.5:
+            self.paused = [leader]
+        elif r < 0.85:
+            self.paused = self.minority()
+        else:
+            self.paused = self.random.sample(self.servers, len(self.servers) // 2 + 1)
+        for s in self.paused:
+            s.pause()
+        return self.names(self.paused)
+
+    def end(self):
+        for s in self.paused:
+            s.resume()
+
+
+class Rolling(Fault):
+    """SIGTERM and a new start, one server after the other, waiting for each as an operator would."""
+    name = "rolling"
+    least, most = 0.0, 0.5
+
+    def begin(self):
+        order = list(self.servers)
+        self.random.shuffle(order)
+        for s in order:
+            if self.nemesis.stopping.is_set():
+                break
+            s.stop()
+            s.start()
+            self.nemesis.serving()
+        return self.names(order)
+
+    def end(self):
+        pass
+
+
+# ---- clocks --------------------------------------------------------------------------------------
+
+class Clock(Fault):
+    """Wall clocks jump by milliseconds to years, to and fro, and monotonic ones run fast or slow by up to 5 %."""
+    name = "clock"
+    needs = ("clock",)
+
+    def begin(self):
+        text = []
+        for s in self.random.sample(self.servers, self.random.randint(1, len(self.servers))):
+            wall_s = self.random.choice([-1, 1]) * self.random.choice([0.05, 0.4, 3, 60, 3600, 86400 * 400])
+            drift = self.random.choice([0, 0, 50000, -50000, 10000, -10000])
+            self.set(s, wall_s, drift)
+            text.append(f"{s.name} {wall_s:+g} s, {drift / 10000:+g}%")
+        return "; ".join(text)
+
+    def set(self, server, wall_s, drift_ppm):
+        with open(server.clock_path, "r+b") as f:
+            f.write(struct.pack("<qq", int(wall_s * 1e9), drift_ppm))
+
+    def end(self):
+        # The drift stays until the next start: taking it back would be a jump of a clock that never jumps.
+        for s in self.servers:
+            with open(s.clock_path, "r+b") as f:
+                f.write(struct.pack("<q", 0))
+
+
+# ---- disks ---------------------------------------------------------------------------------------
+
+class DiskFull(Fault):
+    """The servers' disks are small; a file takes what is left, all of it or nearly."""
+    name = "disk-full"
+    needs = ("disk",)
+    heals_alone = False
+
+    def begin(self):
+        self.full = self.random.sample(self.servers, self.random.choice([1, 1, 2, len(self.servers)]))
+        spare = self.random.choice([0, 0, 1 << 20])
+        for s in self.full:
+            st = os.statvfs(s.data)
+            count = max(0, st.f_bavail * st.f_frsize - spare)
+            with open(os.path.join(s.data, "filler"), "wb") as f:
+                if count:
+                    os.posix_fallocate(f.fileno(), 0, count)
+        self.nemesis.excused = {s for s in self.full}
+        return f"{self.names(self.full)}, {spare >> 20} MiB left"
+
+    def end(self):
+        for s in self.full:
+            path = os.path.join(s.data, "filler")
+            if os.path.exists(path):
+                os.unlink(path)
+        self.nemesis.excused = set()
+        for s in self.full:
+            if s.wanted and not s.running:
+                s.start()
+        self.nemesis.serving()
+
+
+class Damage(Fault):
+    """A minority is stopped, its files are damaged, and it is started. It may serve, or refuse to start and say why;
+    then the operator wipes it and starts it again."""
+    needs = ()
+    least, most = 0.0, 0.5
+    heals_alone = False
+
+    def harm(self, server):
+        raise NotImplementedError
+
+    def begin(self):
+        self.nemesis.serving()
+        text = []
+        for s in self.minority()[:1]:
+            s.kill()
+            what = self.harm(s)
+            s.damaged = True
+            text.append(f"{s.name}: {what}")
+            s.start()
+            def settled():
+                return not s.running or s.mode() is not None
+            wait_for(f"{s.name} serving, or ended, after {what}", settled, JOIN_SECONDS)
+            if not s.running:
+                text.append(self.operator(s))
+            wait_for(f"{s.name} serving after {'; '.join(text)}", s.mode, JOIN_SECONDS)
+            self.nemesis.watch_damaged(s)
+        return "; ".join(text)
+
+    def operator(self, server):
+        """What docs/failures.md tells a person to do."""
+        status = server.process.returncode
+        last = server.log_tail(1).strip()
+        if status != 4:
+            raise Refused(f"{server.name} ended with status {status} on damaged files, not 4: {last}")
+        server.kill()
+        server.wipe()
+        server.damaged = False
+        server.start()
+        return f"refused ({last[:160]}), wiped and started"
+
+    def end(self):
+        self.nemesis.serving()
+
+
+def files_under(folder, suffix=""):
+    found = []
+    for at, _, names in os.walk(folder):
+        found += [os.path.join(at, n) for n in names if n.endswith(suffix) and os.path.getsize(os.path.join(at, n)) > 0]
+    return sorted(found)
+
+
+class DamageLog(Damage):
+    name = "damage-log"
+
+    def harm(self, server):
+        files = [f for f in files_under(os.path.join(server.data, "log")) if not f.endswith("lock")]
+        if not files:
+            return "no log yet"
+        path = self.random.choice(files)
+        size = os.path.getsize(path)
+        with open(path, "r+b") as f:
+            kind = self.random.choice(["flip", "zero", "cut"])
+            if kind == "cut":
+                size = self.random.randrange(size)
+                f.truncate(size)
+                return f"{os.path.basename(path)} cut to {size} bytes"
+            at = self.written(f, size)
+            f.seek(at)
+            if kind == "flip":
+                byte = f.read(1)[0]
+                f.seek(at)
+                f.write(bytes([byte ^ (1 << self.random.randrange(8))]))
+            else:
+                f.write(bytes(min(512, size - at)))
+            return f"{kind} at {at} of {os.path.basename(path)}"
+
+    def written(self, f, size):
+        """A place among what was written, when there is one: segments are made ahead, full of zeros."""
+        for _ in range(50):
+            at = self.random.randrange(size)
+            f.seek(at)
+            if f.read(1) != b"\0":
+                return at
+        return self.random.randrange(size)
+
+
+class DamageState(Damage):
+    name = "damage-state"
+
+    def harm(self, server):
+        files = [f for f in files_under(server.data) if os.sep + "state" in f and not f.endswith("lock.mdb")]
+        if not files:
+            return "no state yet"
+        path = max(files, key=os.path.getsize)
+        size = os.path.getsize(path)
+        with open(path, "r+b") as f:
+            kind = self.random.choice(["flip", "page", "cut"])
+            if kind == "cut":
+                size = self.random.randrange(1, size // 4096 + 1) * 4096 - self.random.choice([0, 4096, 1000])
+                f.truncate(max(size, 100))
+                return f"{os.path.relpath(path, server.data)} cut to {max(size, 100)} bytes"
+            if kind == "page":
+                page = self.random.randrange(size // 4096)
+                f.seek(page * 4096)
+                f.write(os.urandom(4096))
+                return f"page {page} of {os.path.relpath(path, server.data)} overwritten"
+            places = []
+            for _ in range(8):
+                at = self.random.randrange(size)
+                f.seek(at)
+                byte = f.read(1)[0]
+                f.seek(at)
+                f.write(bytes([byte ^ (1 << self.random.randrange(8))]))
+                places.append(at)
+            return f"bits flipped at {places} of {os.path.relpath(path, server.data)}"
+
+
+class Wipe(Fault):
+    """A server loses its disk. docs/operations.md: one at a time, while a majority of the others runs."""
+    name = "wipe"
+    least, most = 0.2, 3.0
+    heals_alone = False
+
+    def begin(self):
+        self.nemesis.serving()
+        leader = self.cluster.leader()
+        self.victim = leader if leader in self.servers and self.random.random() < 0.4 else \
+            self.random.choice(self.servers)
+        self.victim.kill()
+        self.victim.wipe()
+        return self.victim.name
+
+    def end(self):
+        self.victim.start()
+        wait_for(f"{self.victim.name} level again after it lost its disk", lambda: self.nemesis.level(self.victim),
+                 JOIN_SECONDS)
+
+
+# ---- membership ----------------------------------------------------------------------------------
+
+class Members(Fault):
+    """A voter is removed, and taken in again as voter or observer; a spare server comes and goes."""
+    name = "members"
+    needs = ("spare",)
+    least, most = 0.5, 3.0
+    heals_alone = False
+
+    def begin(self):
+        self.nemesis.serving()
+        leader = self.cluster.leader()
+        if self.cluster.spares and self.random.random() < 0.4:
+            spare = self.cluster.spares[0]
+            if spare.wanted:
+                self.reconfig(leaving=str(spare.number))
+                spare.stop()
+                spare.wipe()
+                return f"{spare.name} removed"
+            spare.observer = self.random.random() < 0.5
+            spare.start()
+            self.reconfig(joining=spare.spec)
+            return f"{spare.spec} added"
+        self.victim = leader if leader in self.servers and self.random.random() < 0.4 else \
+            self.random.choice(self.servers)
+        self.reconfig(leaving=str(self.victim.number))
+        self.victim.stop()
+        self.victim.wipe()
+        self.gone = True
+        return f"{self.victim.name} removed"
+
+    gone = False
+
+    def end(self):
+        if self.gone:
+            self.gone = False
+            self.victim.start()
+            self.reconfig(joining=self.victim.spec)
+        self.nemesis.serving()
+
+    def reconfig(self, joining=None, leaving=None):
+        """By a client, again until it is done: a lost answer leaves open what happened."""
+        from kazoo.client import KazooClient
+        from kazoo.exceptions import KazooException
+        end = time.monotonic() + JOIN_SECONDS
+        what = f"reconfig joining={joining} leaving={leaving}"
+        while True:
+            hosts = ",".join(f"{s.address}:2181" for s in self.cluster.servers if s.wanted)
+            client = KazooClient(hosts, timeout=10, logger=self.nemesis.quiet)
+            try:
+                client.start(timeout=10)
+                config = client.get("/zookeeper/config")[0].decode()
+                has = lambda spec: any(line.split(";")[0] == spec.split(";")[0] for line in config.splitlines())
+                listed = [line.split("=")[0].split(".")[1] for line in config.splitlines() if line.startswith("server.")]
+                if (joining and has(joining)) or (leaving and leaving not in listed):
+                    return
+                client.reconfig(joining=joining, leaving=leaving, new_members=None)
+            except (KazooException, client.handler.timeout_exception) as e:
+                if time.monotonic() > end:
+                    raise NeverHappened(f"{what}: {type(e).__name__}: {e}") from None
+            finally:
+                client.stop()
+                client.close()
+
+
+FAULTS = {f.name: f for f in (Halves, Ring, OneWay, Bridge, LeaderIsolated, Slow, KillOne, KillSome, KillAll, Pause,
+                              Rolling, Clock, DiskFull, DamageLog, DamageState, Wipe, Members)}
+# What a person names on the command line: one kind, or several of which each turn takes one.
+NEMESES = {
+    "none": [],
+    "partition": ["halves", "ring", "one-way", "bridge", "leader-isolated"],
+    "kill": ["kill-one", "kill-some", "kill-all"],
+    "damage": ["damage-log", "damage-state"],
+    "all": [n for n in FAULTS if n not in ("disk-full",)],
+}
+NEMESES.update({name: [name] for name in FAULTS})
+
+
+class Nemesis(threading.Thread):
+    """Runs faults one after the other until told to stop, and notes when each began and ended."""
+
+    def __init__(self, cluster, names, seed, quiet):
+        super().__init__(name="nemesis", daemon=True)
+        self.cluster = cluster
+        self.random = rng(seed, "nemesis")
+        self.faults = [FAULTS[n](self) for n in names]
+        self.stopping = threading.Event()
+        self.events = []            # of the timeline: dicts with name, begin_ns, end_ns, what
+        self.problem = None
+        self.excused = set()        # servers that may end by themselves: their disk is full
+        self.damaged = []
+        self.quiet = quiet
+        self.now = None             # the event under way
+
+    # -- what faults ask for
+    def serving(self):
+        """Wait until the cluster serves as a whole."""
+        self.cluster.wait_ready(SERVE_SECONDS)
+
+    def level(self, server):
+        """Does it serve, and has it all that the leader had a moment ago?"""
+        leader = self.cluster.leader()
+        mode = server.mode()
+        if leader is None or mode is None:
+            return False
+        theirs, ours = leader.mntr(), server.mntr()
+        return int(ours.get("zk_last_proposal_size", 0) or 0) >= 0 and \
+            zxid_of(server) >= zxid_of(leader) - 50 and bool(theirs)
+
+    def watch_damaged(self, server):
+        self.damaged.append(server)
+
+    def supervise(self):
+        """What systemd would do: start a server again that ended because its disk was full, or 4 after damage."""
+        for s in self.cluster.servers:
+            if not s.wanted or s.running or s.process is None:
+                continue
+            status = s.process.returncode
+            if s in self.excused and status in (3, 70):
+                s.process = None
+                s.start()
+            elif s.damaged and status == 4:
+                self.note_now(f"{s.name} stopped on its damage ({s.log_tail(1).strip()[:160]}), wiped and started")
+                s.kill()
+                s.wipe()
+                s.damaged = False
+                s.start()
+            else:
+                self.cluster.complain()
+
+    def note_now(self, text):
+        now = time.monotonic_ns()
+        self.events.append({"name": "operator", "begin_ns": now, "end_ns": now, "what": text})
+
+    # -- the thread
+    def calm(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.stopping.is_set():
+            self.supervise()
+            self.stopping.wait(0.2)
+
+    def run(self):
+        try:
+            while not self.stopping.is_set() and self.faults:
+                self.calm(self.random.uniform(1.0, 4.0))
+                if self.stopping.is_set():
+                    break
+                self.one(self.random.choice(self.faults))
+            while not self.stopping.is_set():
+                self.calm(1.0)
+        except (NeverHappened, Refused, subprocess.SubprocessError, OSError) as e:
+            self.problem = f"{type(e).__name__}: {e}"
+        except Exception as e:              # of the harness itself: told, never swallowed
+            self.problem = f"the harness failed: {type(e).__name__}: {e}"
+            raise
+
+    def one(self, fault):
+        event = {"name": fault.name, "begin_ns": time.monotonic_ns(), "end_ns": None, "what": ""}
+        self.events.append(event)
+        self.now = fault
+        event["what"] = fault.begin()
+        self.calm(self.random.uniform(fault.least, fault.most))
+        fault.end()
+        event["end_ns"] = time.monotonic_ns()
+        self.now = None
+
+    def finish(self):
+        """Stop, and take back whatever is left: from here on nothing is wrong with the cluster."""
+        self.stopping.set()
+        self.join(4 * JOIN_SECONDS)
+        if self.is_alive():
+            self.problem = self.problem or f"the nemesis did not come to an end: {self.now and self.now.name}"
+        self.cluster.network.cut(())
+        Slow(self).end()
+        now = time.monotonic_ns()
+        for e in self.events:
+            e["end_ns"] = e["end_ns"] or now
+        if self.problem is None:
+            for s in self.cluster.servers:
+                if s.paused:
+                    s.resume()
+
+
+def zxid_of(server):
+    for line in server.words("srvr").splitlines():
+        if line.startswith("Zxid: "):
+            return int(line[6:], 16)
+    return -1
