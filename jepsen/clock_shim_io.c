@@ -1,10 +1,11 @@
 /*
  * build/jepsen-clock.so - a wall clock that is wrong, for one process, and may jump while it runs.
  *
- * Preloaded into a server. PADDOCK_CLOCK names a file of two 64-bit little-endian numbers, mapped
- * shared: nanoseconds to add to the wall clock, and a drift in parts per million by which the
- * monotonic clock runs fast (or slow), counted from the start of the process. Whoever writes the
- * file moves the clock at once.
+ * Preloaded into a server. PADDOCK_CLOCK names a file of six 64-bit little-endian numbers (struct
+ * shift), mapped shared; whoever writes it moves the clocks at once. The wall clock jumps. The
+ * monotonic one runs fast or slow by so many parts per million, and never jumps: a new rate begins
+ * at a moment that lies ahead when it is written, with the offset that the old rate will have made
+ * by then.
  *
  * Why not libfaketime: it takes a semaphore and shared memory under /dev/shm at the start, which a
  * kill -9 leaves behind; it changes pthread_cond_timedwait and friends, in which it has hung
@@ -25,25 +26,23 @@
 #define NS_PER_S INT64_C(1000000000)
 
 struct shift {
-	_Atomic int64_t wall_ns;
-	_Atomic int64_t drift_ppm;
+	_Atomic uint64_t sequence;  /* odd while it is being written */
+	_Atomic int64_t wall_ns;    /* added to the wall clock */
+	_Atomic int64_t anchor_ns;  /* true monotonic time at which the new rate begins */
+	_Atomic int64_t offset_ns;  /* of the monotonic clock at that time */
+	_Atomic int64_t before_ppm; /* how much faster it runs before that, and after */
+	_Atomic int64_t after_ppm;
 };
+
+#define READ_TRIES_MAX 100000
 
 static struct shift none;
 static struct shift *shift = &none;
-static int64_t started_ns;
 
 /* The kernel itself: the C library's own clock_gettime is what we stand in front of. */
 static int true_clock(clockid_t id, struct timespec *out)
 {
 	return (int)syscall(SYS_clock_gettime, id, out);
-}
-
-static int64_t true_ns(clockid_t id)
-{
-	struct timespec t;
-
-	return true_clock(id, &t) == 0 ? t.tv_sec * NS_PER_S + t.tv_nsec : 0;
 }
 
 static __attribute__((constructor)) void shift_map(void)
@@ -52,7 +51,6 @@ static __attribute__((constructor)) void shift_map(void)
 	int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 	void *at;
 
-	started_ns = true_ns(CLOCK_MONOTONIC);
 	if (fd < 0)
 		return;
 	at = mmap(NULL, sizeof(*shift), PROT_READ, MAP_SHARED, fd, 0);
@@ -61,11 +59,28 @@ static __attribute__((constructor)) void shift_map(void)
 	close(fd);
 }
 
+static int64_t get(const _Atomic int64_t *at)
+{
+	return atomic_load_explicit(at, memory_order_relaxed);
+}
+
+/* What a true monotonic time is off by. */
 static int64_t drifted(int64_t monotonic_ns)
 {
-	int64_t ppm = atomic_load_explicit(&shift->drift_ppm, memory_order_relaxed);
+	int64_t off_ns = 0;
 
-	return (monotonic_ns - started_ns) / 1000 * ppm / 1000;
+	for (int i = 0; i < READ_TRIES_MAX; i++) {
+		uint64_t sequence = atomic_load_explicit(&shift->sequence, memory_order_acquire);
+		int64_t since_ns = monotonic_ns - get(&shift->anchor_ns);
+		int64_t ppm = get(since_ns < 0 ? &shift->before_ppm : &shift->after_ppm);
+
+		off_ns = get(&shift->offset_ns) + since_ns / 1000 * ppm / 1000;
+		atomic_thread_fence(memory_order_acquire);
+		if (sequence % 2 == 0 &&
+		    atomic_load_explicit(&shift->sequence, memory_order_relaxed) == sequence)
+			break;
+	}
+	return off_ns;
 }
 
 int clock_gettime(clockid_t id, struct timespec *out)
@@ -77,7 +92,7 @@ int clock_gettime(clockid_t id, struct timespec *out)
 		return rc;
 	ns = out->tv_sec * NS_PER_S + out->tv_nsec;
 	if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)
-		ns += atomic_load_explicit(&shift->wall_ns, memory_order_relaxed);
+		ns += get(&shift->wall_ns);
 	else if (id == CLOCK_MONOTONIC || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_BOOTTIME)
 		ns += drifted(ns);
 	else

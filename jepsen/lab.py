@@ -71,39 +71,39 @@ def command(*arguments, text=None):
     return done.stdout
 
 
-def enter():
-    """In a lab of our own: returns. Outside: becomes the parent of one, and exits with its status."""
-    if os.environ.get(INSIDE) == "1":
-        # Of the new mount namespace only: names of network namespaces that nobody else sees.
-        os.makedirs(NETNS, exist_ok=True)
-        command("mount", "-t", "tmpfs", "lab", NETNS)
-        return
+def wrapping():
+    """The command line that puts a process into namespaces of its own; its death is the death of all in them."""
+    return ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child=SIGKILL", "--mount-proc"]
+
+
+def possible():
+    """NoLab when this machine cannot have one."""
     if os.geteuid() != 0:
         raise NoLab("network namespaces and packet filters need root")
-    for tool in ("unshare", "ip", "nft", "mount"):
+    for tool in ("unshare", "mount", "ip", "nft"):
         if shutil.which(tool) is None:
-            raise NoLab(f"the program {tool} is not installed (Debian packages util-linux, iproute2, nftables, mount)")
-    wrap = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child=SIGKILL", "--mount-proc"]
-    probe = subprocess.run([*wrap, "true"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            raise NoLab(f"the program {tool} is not installed (Debian packages util-linux, mount, iproute2, nftables)")
+    probe = subprocess.run([*wrapping(), "nft", "add", "table", "bridge", "lab"], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True)
     if probe.returncode != 0:
-        raise NoLab(f"the kernel gives no namespaces: {probe.stdout.strip()}")
-    import sys
-    environment = dict(os.environ, **{INSIDE: "1"})
-    # Ctrl-C reaches the whole group; the child ends its run and says so, this one only waits for it.
-    child = subprocess.Popen([*wrap, sys.executable, *sys.argv], env=environment)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda n, frame: None)
-    os._exit(child.wait() & 0xff)
+        raise NoLab(f"the kernel gives no namespaces or no packet filter on bridges: {probe.stdout.strip()}")
+
+
+def enter():
+    """By the first process in new namespaces: names of networks that nobody else sees."""
+    assert os.environ.get(INSIDE) == "1" and os.getpid() == 1
+    os.makedirs(NETNS, exist_ok=True)
+    command("mount", "-t", "tmpfs", "lab", NETNS)
 
 
 def enter_network(name):
-    """For preexec_fn: into that host's network, and dead when the orchestrator is."""
+    """For preexec_fn: into that host's network. (No PR_SET_PDEATHSIG: it kills when the thread that started us ends; the
+    end of the process namespace is what ends everything.)"""
     handle = os.open(os.path.join(NETNS, name), os.O_RDONLY)
 
     def before_exec():
         if _libc.setns(handle, CLONE_NEWNET) != 0:
             os._exit(126)
-        _libc.prctl(1, signal.SIGKILL, 0, 0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)       # Ctrl-C is for the orchestrator
         os.setpgid(0, 0)
     return before_exec, handle
@@ -191,7 +191,7 @@ class Server:
         self.clock_path = os.path.join(self.folder, "clock")
         os.makedirs(self.data)
         with open(self.clock_path, "wb") as f:
-            f.write(bytes(16))
+            f.write(bytes(48))
 
     @property
     def log_path(self):

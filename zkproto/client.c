@@ -687,6 +687,7 @@ static void on_reply(struct zkc *c, const struct zk_reply_header *header, struct
 		watch_apply(c, q, result.err);
 	bool end = q->opcode == ZK_OP_CLOSE_SESSION;
 	finish_request(q, &result);
+	c->end_confirmed |= end && sound && header->err == ZK_OK;
 	if (end)
 		finish(c, ZKC_CLOSED, "session closed");
 	else if (!sound)
@@ -1008,6 +1009,7 @@ void zkc_info(const struct zkc *c, struct zkc_info *out)
 		.requests_sent = c->sent_count,
 		.watches = c->watches.count,
 		.connects = c->connects,
+		.end_confirmed = c->end_confirmed,
 	};
 }
 

@@ -153,6 +153,7 @@ struct zkc_info {
 	size_t requests_waiting, requests_sent;
 	size_t watches;    /* callbacks on paths */
 	uint64_t connects; /* sessions established or taken up again, so far */
+	bool end_confirmed; /* CLOSED: a server has said so */
 };
 void zkc_info(const struct zkc *c, struct zkc_info *out);
 const char *zkc_state_name(enum zkc_state state);

@@ -109,6 +109,7 @@ struct zkc {
 	int64_t watch_zxid; /* last_zxid when this connection began */
 	bool seen_read_write;
 	uint64_t connects;
+	bool end_confirmed;
 
 	/* connection */
 	enum conn_state conn_state;
