@@ -359,7 +359,7 @@ class Cluster:
             self.settings.update({"snapCount": 1000, "preAllocSize": 4096})
         else:
             # small, so that a short run commits to LMDB, recycles segments, and fetches whole states
-            self.settings.update({"paddock.segmentBytes": "1MiB", "paddock.overlayBytes": "256KiB",
+            self.settings.update({"paddock.segmentBytes": "1MiB", "paddock.overlayBytes": "64KiB",
                                   "paddock.snapshotLogBytes": "1MiB", "paddock.peerKeyFile": f"{folder}/cluster.key",
                                   "paddock.diskLowWaterBytes": "2MiB" if small_disk_bytes else "64MiB"})
             with open(f"{folder}/cluster.key", "w") as f:

@@ -6,6 +6,7 @@ touch a minority, one server at a time, and end only when that server is whole a
 data in any such system, and shows nothing.
 """
 import os
+import signal
 import struct
 import subprocess
 import threading
@@ -35,6 +36,9 @@ class Fault:
         """One server, or for five up to two, in random order."""
         most = (len(self.servers) - 1) // 2
         return self.random.sample(self.servers, self.random.randint(1, most))
+
+    def client_hosts(self):
+        return [c.host for c in self.nemesis.clients]
 
     def names(self, servers):
         return " ".join(s.name for s in servers)
@@ -74,7 +78,7 @@ class Partition(Fault):
 
     def with_clients(self, sides):
         """Half of the time clients are cut off with a side, otherwise they reach both."""
-        clients = [h for h in self.network.hosts if h.startswith("c")]
+        clients = self.client_hosts()
         sides = [list(side) for side in sides]
         if self.random.random() < 0.5:
             for c in clients:
@@ -142,8 +146,7 @@ class LeaderIsolated(Partition):
         others = [s.name for s in self.cluster.servers if s.name != one]
         pairs = both_ways([one], others)
         if self.random.random() < 0.3:
-            clients = [h for h in self.network.hosts if h.startswith("c")]
-            pairs |= both_ways([one], clients)
+            pairs |= both_ways([one], self.client_hosts())
             return pairs, f"{one} alone, without clients"
         return pairs, f"{one} alone, with its clients"
 
@@ -279,6 +282,38 @@ class Rolling(Fault):
         pass
 
 
+# ---- clients -------------------------------------------------------------------------------------
+
+class ClientsCut(Partition):
+    """Hosts of clients lose every server, at times for longer than their sessions live."""
+    name = "clients-cut"
+    least, most = 1.0, 12.0
+
+    def cuts(self):
+        hosts = self.random.sample(self.client_hosts(), self.random.choice([1, 1, 2, len(self.nemesis.clients)]))
+        servers = [s.name for s in self.cluster.servers]
+        if self.random.random() < 0.3:
+            return {(s, h) for s in servers for h in hosts}, f"{' '.join(hosts)} hears no server"
+        return both_ways(hosts, servers), f"{' '.join(hosts)} without any server"
+
+
+class ClientsPause(Fault):
+    """SIGSTOP for clients: they come back late, and some find their sessions gone."""
+    name = "clients-pause"
+    least, most = 1.0, 12.0
+    peer = True
+
+    def begin(self):
+        self.paused = self.random.sample(self.nemesis.clients, self.random.choice([1, 1, len(self.nemesis.clients)]))
+        for c in self.paused:
+            c.process.send_signal(signal.SIGSTOP)
+        return " ".join(c.host for c in self.paused)
+
+    def end(self):
+        for c in self.paused:
+            c.process.send_signal(signal.SIGCONT)
+
+
 # ---- clocks --------------------------------------------------------------------------------------
 
 class Clock(Fault):
@@ -397,7 +432,7 @@ class DamageLog(Damage):
     name = "damage-log"
 
     def harm(self, server):
-        files = [f for f in files_under(os.path.join(server.data, "log")) if not f.endswith("lock")]
+        files = [f for f in files_under(os.path.join(server.data, "log")) if "lock" not in f and "spare" not in f]
         if not files:
             return "no log yet"
         path = self.random.choice(files)
@@ -547,12 +582,13 @@ class Members(Fault):
 
 
 FAULTS = {f.name: f for f in (Halves, Ring, OneWay, Bridge, LeaderIsolated, Slow, KillOne, KillSome, KillAll, Pause,
-                              Rolling, Clock, DiskFull, DamageLog, DamageState, Wipe, Members)}
+                              ClientsCut, ClientsPause, Rolling, Clock, DiskFull, DamageLog, DamageState, Wipe, Members)}
 # What a person names on the command line: one kind, or several of which each turn takes one.
 NEMESES = {
     "none": [],
     "partition": ["halves", "ring", "one-way", "bridge", "leader-isolated"],
     "kill": ["kill-one", "kill-some", "kill-all"],
+    "clients": ["clients-cut", "clients-pause"],
     "damage": ["damage-log", "damage-state"],
     "all": [n for n in FAULTS if n not in ("disk-full",)],
 }
@@ -562,9 +598,10 @@ NEMESES.update({name: [name] for name in FAULTS})
 class Nemesis(threading.Thread):
     """Runs faults one after the other until told to stop, and notes when each began and ended."""
 
-    def __init__(self, cluster, names, seed, quiet):
+    def __init__(self, cluster, clients, names, seed, quiet):
         super().__init__(name="nemesis", daemon=True)
         self.cluster = cluster
+        self.clients = clients
         self.random = rng(seed, "nemesis")
         self.faults = [FAULTS[n](self) for n in names]
         self.stopping = threading.Event()
