@@ -133,6 +133,7 @@ help:
 	@printf '%s\n' 'make               build into $(O)/' \
 	 'make deps          install what building and testing need (Debian packages)' \
 	 'make check         unit tests; MOD=store, T=test_kv; SAN=address,undefined or SAN=thread' \
+	 'make jepsen        TIME=60: real servers under real faults; WORKLOAD, NEMESIS, SERVERS, SEED, PAIRS=short' \
 	 'make clients       real ZooKeeper clients against the reference server and ours' \
 	 'make bench         ours and the reference in turn into docs/bench.md; ROWS=get, BENCH_MINUTES=28' \
 	 'make bench-guard   instructions for each operation beside those recorded; RECORD=1 records' \

@@ -151,8 +151,8 @@ struct zkc_info {
 	int64_t last_zxid;
 	uint32_t server; /* the last that was dialled */
 	size_t requests_waiting, requests_sent;
-	size_t watches;    /* callbacks on paths */
-	uint64_t connects; /* sessions established or taken up again, so far */
+	size_t watches;     /* callbacks on paths */
+	uint64_t connects;  /* sessions established or taken up again, so far */
 	bool end_confirmed; /* CLOSED: a server has said so */
 };
 void zkc_info(const struct zkc *c, struct zkc_info *out);
