@@ -278,7 +278,7 @@ static void touch(struct conn *c)
 		local_touch(c);
 		return;
 	}
-	if (c->touched || (c->read_only && !MUTANT(read_only_touches)))
+	if (c->touched || c->read_only)
 		return;
 	c->touched = true;
 	if (s->touched_count == s->touched_cap) {
