@@ -801,8 +801,10 @@ static bool rejoin_here(struct conn *c)
 	}
 	if (!s->read_only)
 		return false;
-	if (tree_session_get(s->tree, c->session_id, &session) &&
-	    password_eq(session.password, c->password))
+	if (MUTANT(read_only_expires))
+		turn_away(c);
+	else if (tree_session_get(s->tree, c->session_id, &session) &&
+		 password_eq(session.password, c->password))
 		opened(c, session.gen, last_zxid(c));
 	else /* it may be newer than the state here: nobody says that it is gone */
 		conn_close(c, false, "the session is not known in read-only mode");

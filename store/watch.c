@@ -232,12 +232,13 @@ size_t watch_fire(struct watch_table *t, int32_t event, struct pk_bytes path, wa
 	}
 	told += fire_at(t, path, here, event, path, tell, arg);
 	struct pk_bytes up = path;
-	while (t->recursive_count > 0 && up.len > (MUTANT(recursive_not_at_root) ? 2 : 1)) {
+	while (t->recursive_count > 0 && up.len > 1) {
 		while (up.len > 1 && up.data[up.len - 1] != '/')
 			up.len--;
 		if (up.len > 1)
 			up.len--; /* the slash itself, unless it is the root */
-		told += fire_at(t, up, above, event, path, tell, arg);
+		if (!MUTANT(recursive_not_at_root) || up.len > 1)
+			told += fire_at(t, up, above, event, path, tell, arg);
 	}
 	return told;
 }

@@ -526,6 +526,9 @@ static void judge_write(struct client *c, const struct request *q, uint64_t zxid
 		    m != NULL ? m->xid : 0);
 		return;
 	}
+	if (type != TXN_CONFIG && m->id_count != c->who.count)
+		bad(c, q, "C3", zxid, "in the log with %zu of %zu identities", m->id_count,
+		    c->who.count);
 	if (m->err != err) {
 		bad(c, q, "C3", zxid, "error %d, by the log it is %d", err, m->err);
 		return;

@@ -782,7 +782,8 @@ static void apply_op(struct model *m, const struct txn_op *op)
 				 .xid = op->xid,
 				 .origin = op->origin,
 				 .seq = op->seq,
-				 .at_us = m->now_us };
+				 .at_us = m->now_us,
+				 .id_count = op->id_count };
 	union {
 		struct zk_create_req create;
 		struct zk_create_ttl_req create_ttl;

@@ -35,6 +35,7 @@ struct model_op {
 	int32_t type, xid, err;
 	uint64_t origin, seq;
 	int64_t at_us;
+	size_t id_count;     /* identities that came along */
 	bool deferred;       /* a reconfig that was taken on: its reply comes with the TXN_CONFIG */
 	struct pk_buf reply; /* its body, to the byte; empty when err != 0 */
 };
