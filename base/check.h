@@ -18,6 +18,13 @@
 
 PK_NORETURN void pk_assert_fail(const char *file, int line, const char *text);
 
+/*
+ * Stored data contradicts itself, found where there is no way to answer an error: says so and ends
+ * the process with the exit status for damage, by which a supervisor knows not to start it again.
+ */
+#define PK_EXIT_DAMAGE 4
+PK_NORETURN void pk_damage_stop(const char *file, int line, const char *text);
+
 #define PK_ASSERT(cond)                                                                            \
 	do {                                                                                       \
 		if (__builtin_expect(!(cond), 0))                                                  \

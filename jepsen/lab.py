@@ -13,7 +13,9 @@ Inside it:
 
 One nft transaction changes the whole network at once, each direction of each pair by itself.
 """
+import base64
 import ctypes
+import hashlib
 import os
 import random
 import shutil
@@ -31,6 +33,8 @@ CLIENT_PORT, SECURE_PORT = 2181, 2281
 INSIDE = "PADDOCK_LAB_INSIDE"
 NO_LAB = 77         # exit status: this machine cannot have one
 TICK_MS = 1000
+SUPER = "super:lab"         # who may change the membership
+SUPER_DIGEST = "super:" + base64.b64encode(hashlib.sha1(SUPER.encode()).digest()).decode()
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -352,14 +356,15 @@ class Cluster:
         self.spares = self.servers[count:]
         self.settings = {
             "tickTime": TICK_MS, "initLimit": 20, "syncLimit": 10, "maxClientCnxns": 0, "4lw.commands.whitelist": "*",
-            "admin.enableServer": "false", "extendedTypesEnabled": "true", "reconfigEnabled": "true", "skipACL": "yes",
+            "admin.enableServer": "false", "extendedTypesEnabled": "true", "reconfigEnabled": "true",
             "standaloneEnabled": "false",
         }
         if peer:
             self.settings.update({"snapCount": 1000, "preAllocSize": 4096})
         else:
             # small, so that a short run commits to LMDB, recycles segments, and fetches whole states
-            self.settings.update({"paddock.segmentBytes": "1MiB", "paddock.overlayBytes": "64KiB",
+            self.settings.update({"DigestAuthenticationProvider.superDigest": SUPER_DIGEST,
+                                  "paddock.segmentBytes": "1MiB", "paddock.overlayBytes": "64KiB",
                                   "paddock.snapshotLogBytes": "1MiB", "paddock.peerKeyFile": f"{folder}/cluster.key",
                                   "paddock.diskLowWaterBytes": "2MiB" if small_disk_bytes else "64MiB"})
             with open(f"{folder}/cluster.key", "w") as f:

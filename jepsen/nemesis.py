@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from lab import BUILD, NeverHappened, Refused, command, rng, wait_for
+from lab import BUILD, SUPER, NeverHappened, Refused, command, rng, wait_for
 
 JOIN_SECONDS = 60           # a server that lost its disk is level again within
 SERVE_SECONDS = 45          # the cluster serves again within, once nothing is wrong with it
@@ -564,7 +564,7 @@ class Members(Fault):
         what = f"reconfig joining={joining} leaving={leaving}"
         while True:
             hosts = ",".join(f"{s.address}:2181" for s in self.cluster.servers if s.wanted)
-            client = KazooClient(hosts, timeout=10, logger=self.nemesis.quiet)
+            client = KazooClient(hosts, timeout=10, logger=self.nemesis.quiet, auth_data=[("digest", SUPER)])
             try:
                 client.start(timeout=10)
                 config = client.get("/zookeeper/config")[0].decode()

@@ -162,6 +162,7 @@ static void on_done(void *owner, const struct zkc_result *r)
 		e.kind = HIST_FAIL;
 	} else {
 		e.kind = HIST_OK;
+		e.part.err = ZK_OK; /* of a multi that failed the parts tell */
 		if (many) {
 			e.part_count = multi_parts(r->multi, &parts, &text);
 			e.parts = parts;

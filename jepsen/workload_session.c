@@ -321,6 +321,14 @@ void election_event(struct client *c, const struct zkc_event *event)
 
 /* ---- watches ---- */
 
+/* One kind of lasting watch for each path: a second one of the other kind takes the first one's
+ * place, as in ZooKeeper, and a reconnect sets both again. */
+static int32_t watch_mode_of(const char *path)
+{
+	return (path[strlen(path) - 1] - '0') % 2 == 0 ? ZK_ADD_WATCH_PERSISTENT
+						       : ZK_ADD_WATCH_RECURSIVE;
+}
+
 static void watch_path(struct client *c, char *folder, char *child)
 {
 	uint64_t i = client_below(c, WATCH_FOLDERS), j = client_below(c, WATCH_CHILDREN);
@@ -371,11 +379,10 @@ void watches_step(struct client *c)
 		call_exists(c, child, true, NULL, 0);
 	else if (what < 84)
 		call_children(c, folder, true, NULL, 0);
+	else if (what < 86)
+		call_add_watch(c, folder, watch_mode_of(folder), NULL, 0);
 	else if (what < 88)
-		call_add_watch(c, client_chance(c, 50) ? folder : child,
-			       client_chance(c, 50) ? ZK_ADD_WATCH_RECURSIVE
-						    : ZK_ADD_WATCH_PERSISTENT,
-			       NULL, 0);
+		call_add_watch(c, child, watch_mode_of(child), NULL, 0);
 	else if (what < 92)
 		call_remove_watches(c, client_chance(c, 50) ? folder : child,
 				    kinds[client_below(c, PK_COUNT(kinds))], NULL, 0);

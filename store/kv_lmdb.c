@@ -70,14 +70,16 @@ void kv_env_stop(int rc, const char *what, const struct kv_env *e)
 {
 	struct pk_err err = PK_ERR_INIT;
 
-	pk_ignore(kv_env_err(&err, rc, what, e), "only the text is wanted");
+	if (kv_env_err(&err, rc, what, e) == PK_ECORRUPT)
+		pk_damage_stop(__FILE__, __LINE__, err.text);
 	pk_assert_fail(__FILE__, __LINE__, err.text);
 }
 
+/* What LMDB asserts is what it found in its pages. */
 static void on_lmdb_assert(MDB_env *env, const char *text)
 {
 	(void)env;
-	pk_assert_fail("lmdb", 0, text);
+	pk_damage_stop("lmdb", 0, text);
 }
 
 static int lock_dir(struct kv_env *e, struct pk_err *err)

@@ -18,11 +18,11 @@ struct node;
 /* Exit statuses of paddock-store, in its manual page. */
 enum node_exit {
 	NODE_EXIT_OK = 0,
-	NODE_EXIT_USAGE = 2,  /* options or configuration: nothing was touched */
-	NODE_EXIT_START = 3,  /* ports, directories, certificates */
-	NODE_EXIT_DAMAGE = 4, /* stored data fails its checks, or differs from the leader's: a
-				 person must look */
-	NODE_EXIT_FATAL = 70, /* a failed write: restart it */
+	NODE_EXIT_USAGE = 2,               /* options or configuration: nothing was touched */
+	NODE_EXIT_START = 3,               /* ports, directories, certificates */
+	NODE_EXIT_DAMAGE = PK_EXIT_DAMAGE, /* stored data fails its checks, or differs from the
+				 leader's: a person must look */
+	NODE_EXIT_FATAL = 70,              /* a failed write: restart it */
 };
 
 /* Borrows cfg for life. PK_ECORRUPT when stored data fails its checks. */

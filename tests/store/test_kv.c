@@ -1,5 +1,6 @@
 #include "tests/lib/test.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -276,6 +277,54 @@ static void expect_abort(struct fix *f, void (*body)(struct fix *f))
 	int status;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+/* Every page of the tree says that it is of a kind there is not: at mp_flags of LMDB's page header.
+ */
+static void damage_pages(struct fix *f)
+{
+	enum { PAGE_BYTES = 4096, META_PAGES = 2, FLAGS_AT = 10 };
+	char *path = pk_asprintf("%s/data.mdb", f->dir);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	off_t size = lseek(fd, 0, SEEK_END);
+
+	assert_true(fd >= 0);
+	for (off_t at = META_PAGES * PAGE_BYTES; at < size; at += PAGE_BYTES)
+		assert_int_equal(pwrite(fd, "\0\0", 2, at + FLAGS_AT), 2);
+	close(fd);
+	free(path);
+}
+
+static void test_damaged_pages_end_the_process_with_the_status_for_damage(void **state)
+{
+	struct fix *f = *state;
+	char key[16];
+
+	for (int i = 0; i < 2000; i++) {
+		snprintf(key, sizeof(key), "k%05d", i);
+		put(f, key, "a value of some length, so that there are several pages");
+	}
+	commit(f);
+	kv_close(f->kv);
+	f->kv = NULL;
+	damage_pages(f);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct pk_bytes got;
+
+		pk_ignore(freopen("/dev/null", "w", stderr), "only to keep the output short");
+		fix_open(f);
+		_exit(kv_get(f->kv, pk_bytes_str("k01000"), &got));
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), PK_EXIT_DAMAGE);
+	char *path = pk_asprintf("%s/data.mdb", f->dir);
+	assert_int_equal(unlink(path), 0);
+	free(path);
+	fix_open(f); /* for the teardown */
 }
 
 static void freeze_under_a_cursor(struct fix *f)
@@ -593,6 +642,7 @@ int main(void)
 		T(test_a_full_map_is_an_error_that_leaves_the_durable_state),
 		T(test_a_full_disk_is_an_error_that_leaves_the_durable_state),
 		T(test_a_killed_process_leaves_exactly_one_of_its_freezes),
+		T(test_damaged_pages_end_the_process_with_the_status_for_damage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
