@@ -503,6 +503,27 @@ static void test_the_map_doubles_under_commits_until_its_most(void **state)
 	assert_in_range(kv_disk_bytes(f->kv), 40 << 20, 64 << 20);
 }
 
+static void test_new_keys_in_rising_order_fill_their_pages(void **state)
+{
+	enum { COMMITS = 4, KEYS = 10000, KEY_BYTES = 12, VAL_BYTES = 100, ENTRY_BYTES = 10 };
+	struct fix *f = *state;
+	char key[32], val[VAL_BYTES];
+
+	memset(val, 'v', sizeof(val));
+	put(f, "z", "behind them, so that they are not the last of the tree");
+	commit(f);
+	for (int i = 0; i < COMMITS * KEYS; i++) {
+		snprintf(key, sizeof(key), "key-%08d", i);
+		kv_put(f->kv, pk_bytes_str(key), pk_bytes(val, sizeof(val)));
+		if (i % KEYS == KEYS - 1)
+			commit(f);
+	}
+	uint64_t payload = (uint64_t)COMMITS * KEYS * (KEY_BYTES + VAL_BYTES + ENTRY_BYTES);
+	/* split in the middle each time they would take twice their size */
+	assert_in_range(kv_disk_bytes(f->kv), payload, payload * 5 / 4);
+	kv_check(f->kv);
+}
+
 static void test_a_full_map_is_an_error_that_leaves_the_durable_state(void **state)
 {
 	struct fix *f = *state;
@@ -639,6 +660,7 @@ int main(void)
 		T(test_a_file_cut_short_is_corrupt_each_time_it_is_opened),
 		T(test_a_file_that_lacks_only_free_pages_is_sound),
 		T(test_the_map_doubles_under_commits_until_its_most),
+		T(test_new_keys_in_rising_order_fill_their_pages),
 		T(test_a_full_map_is_an_error_that_leaves_the_durable_state),
 		T(test_a_full_disk_is_an_error_that_leaves_the_durable_state),
 		T(test_a_killed_process_leaves_exactly_one_of_its_freezes),
