@@ -1,4 +1,5 @@
 #include "tests/lib/test.h"
+#include <zlib.h>
 
 #include "base/bytes.h"
 #include "base/crc.h"
@@ -18,6 +19,30 @@ static void test_crc32_matches_published_vector(void **state)
 	(void)state;
 	assert_int_equal(pk_crc32(0, "123456789", 9), 0xcbf43926);
 	assert_int_equal(pk_crc32(7, NULL, 0), 7);
+}
+
+static void test_crc32_is_zlibs_at_every_length_and_place(void **state)
+{
+	uint8_t bytes[600];
+	struct pk_rng rng;
+
+	(void)state;
+	pk_rng_seed(&rng, 1);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)pk_rng_below(&rng, 256);
+	for (size_t len = 0; len <= 530; len++) {
+		for (size_t at = 0; at < 17; at++) {
+			uint32_t start = (uint32_t)pk_rng_next(&rng);
+			uint32_t want = len > 0 ? (uint32_t)crc32_z(start, bytes + at, len) : start;
+
+			assert_int_equal(pk_crc32(start, bytes + at, len), want);
+			/* and in two parts */
+			size_t cut = len / 3;
+			assert_int_equal(pk_crc32(pk_crc32(start, bytes + at, cut),
+						  bytes + at + cut, len - cut),
+					 want);
+		}
+	}
 }
 
 static void test_reader_never_passes_the_end(void **state)
@@ -76,6 +101,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crc32c_matches_published_vector_and_chains),
 		cmocka_unit_test(test_crc32_matches_published_vector),
+		cmocka_unit_test(test_crc32_is_zlibs_at_every_length_and_place),
 		cmocka_unit_test(test_reader_never_passes_the_end),
 		cmocka_unit_test(test_buffer_grows_drops_and_formats),
 		cmocka_unit_test(test_error_gains_context_on_its_way_up),
