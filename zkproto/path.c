@@ -37,6 +37,16 @@ static bool character_allowed(uint32_t c)
 	return c > 0x1f && !(c >= 0x7f && c <= 0x9f) && !(c >= 0xd800 && c <= 0xf8ff) && c < 0xfff0;
 }
 
+/* Are the eight bytes at p all from the space to '~'? The lowest one that is not sets the top bit
+ * of its own place, whatever happens above it: by itself from 0x80 on, by the sum at 0x7f, by the
+ * difference below the space. */
+static bool eight_printable(const uint8_t *p)
+{
+	uint64_t ones = UINT64_C(0x0101010101010101), all = pk_get_le64(p);
+
+	return ((all | (all + ones) | (all - 0x20 * ones)) & 0x80 * ones) == 0;
+}
+
 static bool characters_allowed(struct pk_bytes path)
 {
 	const uint8_t *p = path.data;
@@ -44,6 +54,10 @@ static bool characters_allowed(struct pk_bytes path)
 	uint32_t c;
 
 	while (p < end) {
+		if (end - p >= 8 && eight_printable(p)) { /* most paths are nothing else */
+			p += 8;
+			continue;
+		}
 		size_t len = utf8_decode(p, end, &c);
 
 		if (len == 0 || !character_allowed(c))
@@ -68,18 +82,17 @@ enum zk_path_fault zk_path_check(struct pk_bytes path, bool sequential)
 	if (!characters_allowed(path))
 		return ZK_PATH_CHARACTER;
 
-	size_t start = 1; /* of a name */
-	for (size_t i = 1; i <= path.len; i++) {
-		if (i < path.len && path.data[i] != '/')
-			continue;
-		size_t len = i - start;
+	for (size_t start = 1, i; start <= path.len; start = i + 1) { /* of a name */
 		const uint8_t *name = path.data + start;
+		const uint8_t *slash = memchr(name, '/', path.len - start);
+		size_t len = slash != NULL ? (size_t)(slash - name) : path.len - start;
+
+		i = start + len;
 		bool grows = sequential && i == path.len; /* digits will follow this one */
 
 		if (!grows && (len == 0 || (len == 1 && name[0] == '.') ||
 			       (len == 2 && name[0] == '.' && name[1] == '.')))
 			return ZK_PATH_NAME;
-		start = i + 1;
 	}
 	return ZK_PATH_OK;
 }

@@ -58,6 +58,28 @@ static void test_paths_are_judged_as_java_does(void **state)
 	assert_int_equal(zk_path_check(PK_BYTES_NONE, false), ZK_PATH_NULL);
 }
 
+/* Eight bytes are looked at together: what one of them is must not hide in what the others are. */
+static void test_a_byte_is_judged_alike_wherever_it_is(void **state)
+{
+	static const uint8_t others[] = { ' ', 'a', '~' };
+	uint8_t path[20];
+
+	(void)state;
+	for (size_t o = 0; o < PK_COUNT(others); o++) {
+		for (size_t at = 1; at < sizeof(path); at++) {
+			for (unsigned int b = 0; b < 256; b++) {
+				memset(path, others[o], sizeof(path));
+				path[0] = '/';
+				path[at] = (uint8_t)b;
+				bool last_slash = b == '/' && (at == 1 || at == sizeof(path) - 1);
+
+				assert_int_equal(zk_path_valid(pk_bytes(path, sizeof(path))),
+						 b >= 0x20 && b < 0x7f && !last_slash);
+			}
+		}
+	}
+}
+
 static void test_paths_come_apart_and_stay_borrowed(void **state)
 {
 	(void)state;
@@ -120,6 +142,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths_are_judged_as_java_does),
+		cmocka_unit_test(test_a_byte_is_judged_alike_wherever_it_is),
 		cmocka_unit_test(test_paths_come_apart_and_stay_borrowed),
 		cmocka_unit_test(test_names_come_from_the_left),
 		cmocka_unit_test(test_under_means_whole_names),
