@@ -41,37 +41,15 @@ void pk_buf_clear(struct pk_buf *b)
 	b->len = 0;
 }
 
-uint8_t *pk_buf_reserve(struct pk_buf *b, size_t more)
+void pk_buf_enlarge(struct pk_buf *b, size_t more)
 {
+	size_t cap = b->cap > 0 ? b->cap : 64;
+
 	PK_ASSERT(more <= SIZE_MAX / 4 - b->len);
-	if (b->cap - b->len < more) {
-		size_t cap = b->cap > 0 ? b->cap : 64;
-
-		while (cap < b->len + more)
-			cap *= 2;
-		b->data = pk_realloc(b->data, cap);
-		b->cap = cap;
-	}
-	return b->data + b->len;
-}
-
-uint8_t *pk_buf_grow(struct pk_buf *b, size_t more)
-{
-	uint8_t *at = pk_buf_reserve(b, more);
-
-	b->len += more;
-	return at;
-}
-
-void pk_buf_add(struct pk_buf *b, const void *data, size_t len)
-{
-	if (len > 0)
-		memcpy(pk_buf_grow(b, len), data, len);
-}
-
-void pk_buf_add_bytes(struct pk_buf *b, struct pk_bytes in)
-{
-	pk_buf_add(b, in.data, in.len);
+	while (cap < b->len + more)
+		cap *= 2;
+	b->data = pk_realloc(b->data, cap);
+	b->cap = cap;
 }
 
 void pk_buf_add_str(struct pk_buf *b, const char *text)
@@ -111,16 +89,6 @@ const char *pk_buf_str(struct pk_buf *b)
 {
 	*pk_buf_reserve(b, 1) = 0;
 	return (const char *)b->data;
-}
-
-void pk_buf_add_be32(struct pk_buf *b, uint32_t v)
-{
-	pk_put_be32(pk_buf_grow(b, 4), v);
-}
-
-void pk_buf_add_be64(struct pk_buf *b, uint64_t v)
-{
-	pk_put_be64(pk_buf_grow(b, 8), v);
 }
 
 void pk_buf_add_u8(struct pk_buf *b, uint8_t v)

@@ -42,14 +42,33 @@ bool pk_bytes_starts(struct pk_bytes text, struct pk_bytes prefix);
 /* True when `a` spells exactly the C string `text`. */
 bool pk_bytes_is(struct pk_bytes a, const char *text);
 
-void pk_buf_release(struct pk_buf *b); /* frees; b is as after PK_BUF_INIT */
-void pk_buf_clear(struct pk_buf *b);   /* length 0, memory kept */
+void pk_buf_release(struct pk_buf *b);              /* frees; b is as after PK_BUF_INIT */
+void pk_buf_clear(struct pk_buf *b);                /* length 0, memory kept */
+void pk_buf_enlarge(struct pk_buf *b, size_t more); /* what pk_buf_reserve does when it must */
 /* Room for `more` bytes beyond len; returns where they go. len is unchanged. */
-uint8_t *pk_buf_reserve(struct pk_buf *b, size_t more);
+static inline uint8_t *pk_buf_reserve(struct pk_buf *b, size_t more)
+{
+	if (b->cap - b->len < more)
+		pk_buf_enlarge(b, more);
+	return b->data + b->len;
+}
 /* Grow len by `more`; returns the first of the new, unset bytes. */
-uint8_t *pk_buf_grow(struct pk_buf *b, size_t more);
-void pk_buf_add(struct pk_buf *b, const void *data, size_t len);
-void pk_buf_add_bytes(struct pk_buf *b, struct pk_bytes in);
+static inline uint8_t *pk_buf_grow(struct pk_buf *b, size_t more)
+{
+	uint8_t *at = pk_buf_reserve(b, more);
+
+	b->len += more;
+	return at;
+}
+static inline void pk_buf_add(struct pk_buf *b, const void *data, size_t len)
+{
+	if (len > 0)
+		memcpy(pk_buf_grow(b, len), data, len);
+}
+static inline void pk_buf_add_bytes(struct pk_buf *b, struct pk_bytes in)
+{
+	pk_buf_add(b, in.data, in.len);
+}
 void pk_buf_add_str(struct pk_buf *b, const char *text); /* without the NUL */
 void pk_buf_printf(struct pk_buf *b, const char *fmt, ...) PK_PRINTF(2, 3);
 /* Drop `count` bytes from the front (count <= len). */
@@ -115,8 +134,14 @@ static inline uint64_t pk_get_le64(const uint8_t *from)
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "disk and peer formats are little-endian");
 
 /* Append forms. */
-void pk_buf_add_be32(struct pk_buf *b, uint32_t v);
-void pk_buf_add_be64(struct pk_buf *b, uint64_t v);
+static inline void pk_buf_add_be32(struct pk_buf *b, uint32_t v)
+{
+	pk_put_be32(pk_buf_grow(b, 4), v);
+}
+static inline void pk_buf_add_be64(struct pk_buf *b, uint64_t v)
+{
+	pk_put_be64(pk_buf_grow(b, 8), v);
+}
 void pk_buf_add_u8(struct pk_buf *b, uint8_t v);
 void pk_buf_add_le16(struct pk_buf *b, uint16_t v);
 void pk_buf_add_le32(struct pk_buf *b, uint32_t v);
