@@ -179,7 +179,7 @@ struct kv_cur *kv_cur_open(struct kv *kv, struct pk_bytes prefix, struct pk_byte
 
 static bool rec_is(const struct kv_rec *r, struct pk_bytes key)
 {
-	return r != NULL && pk_bytes_eq(pk_bytes(r->key, r->key_len), key);
+	return r != NULL && (r->key == key.data || pk_bytes_eq(pk_bytes(r->key, r->key_len), key));
 }
 
 static const struct kv_rec *lesser(const struct kv_rec *newer, const struct kv_rec *older)

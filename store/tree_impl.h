@@ -167,6 +167,9 @@ int tree_get(struct tree *t, struct pk_bytes key, struct pk_bytes *val);
 void tree_put(struct tree *t, struct pk_bytes key, struct pk_bytes val);
 void tree_del(struct tree *t, struct pk_bytes key);
 void node_decode(struct node *n, struct pk_bytes val);
+/* The name of a child, without decoding the rest: in the key, or in the record when it is too long.
+ */
+struct pk_bytes node_name(struct pk_bytes key, struct pk_bytes val);
 /* The node at exactly this path ("" and "/" are the root): true with *n filled. */
 bool node_find(struct tree *t, struct pk_bytes path, struct node *n);
 bool node_child(struct tree *t, uint64_t parent_id, struct pk_bytes name, struct node *n);

@@ -126,6 +126,20 @@ void node_decode(struct node *n, struct pk_bytes val)
 	n->data = rest;
 }
 
+struct pk_bytes node_name(struct pk_bytes key, struct pk_bytes val)
+{
+	struct record_head h;
+
+	PK_ASSERT(val.len >= sizeof(h) && key.len > 9);
+	memcpy(&h, val.data, sizeof(h));
+	if ((h.bits & BIT_NAME) == 0)
+		return pk_bytes(key.data + 9, key.len - 9);
+	PK_ASSERT(val.len >= sizeof(h) + 4);
+	uint32_t bytes = pk_get_le32(val.data + sizeof(h));
+	PK_ASSERT(val.len - sizeof(h) - 4 >= bytes);
+	return pk_bytes(val.data + sizeof(h) + 4, bytes);
+}
+
 static void node_write(struct tree *t, struct node *n)
 {
 	struct record_head h = {

@@ -53,18 +53,10 @@ static int32_t put_data(struct reading *g, const struct node *n)
 	return 0;
 }
 
-/* The name of a child: in the key, or in the record when it is too long for one. */
-static struct pk_bytes child_name(struct pk_bytes key, struct pk_bytes val, struct node *n)
-{
-	node_decode(n, val);
-	return n->name.len > 0 ? n->name : pk_bytes(key.data + 9, key.len - 9);
-}
-
 static int32_t put_children(struct reading *g, const struct node *n)
 {
 	uint8_t prefix[9];
 	struct pk_bytes key, val;
-	struct node child;
 	uint32_t count = 0;
 	int32_t err = 0;
 	size_t at = zk_wr_vector_begin(g->out);
@@ -72,7 +64,7 @@ static int32_t put_children(struct reading *g, const struct node *n)
 					 PK_BYTES_NONE);
 
 	while (err == 0 && kv_cur_next(cur, &key, &val) == 1) {
-		struct pk_bytes name = child_name(key, val, &child);
+		struct pk_bytes name = node_name(key, val);
 
 		if (too_long(g, name.len + 4)) {
 			err = ZK_EMARSHALLING;
