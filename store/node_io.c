@@ -838,9 +838,15 @@ static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
 	free(path);
 	if (rc != 0)
 		return rc;
-	bool nothing = n->loaded.record_count == 0 && !n->loaded.has_manifest &&
-		       n->loaded.term == 0;
-	if (!n->cfg->distributed || !nothing)
+	bool no_members = n->loaded.record_count == 0 && !n->loaded.has_manifest;
+	for (size_t i = 0; i < n->member_count && n->cfg->distributed && no_members; i++) {
+		/* found or join: probe_step, once they answer; or it was killed when it had begun
+		 * to join and knew no more than a term, and can answer only who it knows */
+		const struct server_spec *s = &n->cfg->servers.all[i];
+		if ((uint64_t)s->id != my_id(n->cfg))
+			peers_add(n->peers, (uint64_t)s->id, s->addrs, s->addr_count);
+	}
+	if (!n->cfg->distributed || !no_members || n->loaded.term != 0)
 		return open_raft(n, err);
 	uint64_t life = 0;
 	while (rc == 0 && life == 0)
@@ -850,12 +856,6 @@ static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
 	found_init(&n->found, my_id(n->cfg), life, n->members, n->member_count,
 		   may_found(n) ? n->members_hash : 0, n->joining);
 	peers_ask(n->peers, life);
-	for (size_t i = 0; i < n->member_count;
-	     i++) { /* found or join: probe_step, once they answer */
-		const struct server_spec *s = &n->cfg->servers.all[i];
-		if ((uint64_t)s->id != my_id(n->cfg))
-			peers_add(n->peers, (uint64_t)s->id, s->addrs, s->addr_count);
-	}
 	probe_step(n); /* alone in its list, it waits for nobody */
 	return 0;
 }

@@ -17,7 +17,7 @@
 #include "store/server.h"
 #include "tests/sim/cluster_model.h"
 
-#define SIM_SERVERS_MAX   5
+#define SIM_SERVERS_MAX   8
 #define SIM_MS            1000       /* the clock counts microseconds */
 #define SIM_OUT_BYTES_MAX (1u << 20) /* as server_config's out_bytes_max */
 
@@ -27,6 +27,8 @@ struct sim_conn;
 struct sim_options {
 	uint64_t seed;
 	size_t servers;
+	size_t observers,
+		spares; /* of them: the last but the spares observe, the last wait to be placed */
 	int32_t tick_ms;
 	uint64_t commit_overlay_bytes, commit_log_bytes, snapshot_log_bytes, trailing_entries;
 	uint64_t covered_count; /* of rlog_config */
@@ -72,6 +74,14 @@ void sim_call_at(struct sim *s, int64_t in_us, sim_call_f *call, void *arg, uint
 /* ---- servers: 0, 1, ... (ids are one more) ---- */
 size_t sim_servers(const struct sim *s);
 bool sim_up(const struct sim *s, int i);
+bool sim_placed(const struct sim *s, int i); /* it is somewhere, up or down; a spare is not */
+/* Put a spare up, or start a server that is down with a new disk and these peers in its list: those
+ * that are members now, and itself. */
+void sim_place(struct sim *s, int i);
+bool sim_member(struct sim *s, int i); /* /zookeeper/config has it, as of the newest entry */
+bool sim_voter(struct sim *s, int i);
+/* "10.0.0.1:2888:3888:participant;0.0.0.0:2181" */
+void sim_spec(int i, bool observer, char *to, size_t bytes);
 bool sim_joining(const struct sim *s, int i);     /* up or not: its next start is mute */
 struct server *sim_server(struct sim *s, int i);  /* NULL: down */
 int sim_leader(const struct sim *s);              /* established, of the highest term; -1 */

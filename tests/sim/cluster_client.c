@@ -28,8 +28,8 @@ struct client {
 	enum client_state state;
 	int server;
 	struct sim_conn *conn;
-	uint64_t conn_number; /* timers of an older one are void */
-	uint64_t session, zxid, claimed;
+	uint64_t conn_number;                      /* timers of an older one are void */
+	uint64_t session, zxid, claimed, asked_at; /* the log's zxid when it asked to come in */
 	uint8_t password[16];
 	int32_t ask_timeout_ms, timeout_ms, next_xid;
 	bool pings, spoil, closing, asked_end;
@@ -181,6 +181,7 @@ void client_connect(struct client *c, int server)
 
 	PK_ASSERT(c->state == CLIENT_IDLE && c->conn == NULL);
 	c->claimed = 0;
+	c->asked_at = model_zxid(sim_model(c->sim));
 	c->server = server;
 	c->conn = sim_connect(c->sim, server, &owner);
 	if (c->conn == NULL) {
@@ -210,7 +211,8 @@ static void connected(struct client *c, struct pk_bytes body)
 	}
 	if (r.session_id == 0) { /* C8 */
 		const struct model_session *m = model_session(sim_model(c->sim), c->session);
-		if (m != NULL && m->ended_zxid == 0 && !c->spoil)
+		/* a local one that is made global may be refused elsewhere meanwhile */
+		if (m != NULL && m->ended_zxid == 0 && !c->spoil && m->created_zxid <= c->asked_at)
 			sim_violate(c->sim, "C8 client %d: session %#" PRIx64 " refused, it lives",
 				    c->index, c->session);
 		if (m != NULL && m->ended_zxid != 0 && !m->expired && !c->asked_end)

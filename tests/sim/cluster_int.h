@@ -99,6 +99,11 @@ struct sim_server {
 	int64_t leading_since_us; /* its clock of sessions began */
 	bool was_serving;
 	struct dialler dial[SIM_SERVERS_MAX];
+	bool knows[SIM_SERVERS_MAX]; /* its peers: those in its list, then the members */
+	bool placed;
+	struct raft_member list[SIM_SERVERS_MAX]; /* its configuration file's */
+	size_t list_count;
+	uint64_t list_hash;
 	struct touch *touched; /* as the leader heard of them */
 };
 
@@ -156,6 +161,7 @@ bool server_alive(const struct sim_server *n, uint64_t life);
 /* cluster_link.c */
 void links_start(struct sim_server *n);
 void links_stop(struct sim_server *n); /* it is down: its peers and clients will hear of it */
+void link_know(struct sim_server *n, int to, bool known);
 bool link_send(struct sim_server *n, int to, uint8_t type, struct pk_bytes body);
 void links_tick(struct sim_server *n);
 size_t conn_out(void *io, struct pk_bytes bytes);

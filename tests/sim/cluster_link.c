@@ -173,7 +173,7 @@ static void dial(struct sim *s, struct event *e)
 	struct wire *w;
 	int to = (int)e->n;
 
-	if (!server_alive(n, e->life) || n->dial[to].wire != NULL)
+	if (!server_alive(n, e->life) || n->dial[to].wire != NULL || !n->knows[to])
 		return;
 	if (!s->servers[to].up) { /* refused */
 		dial_later(n, to);
@@ -196,8 +196,26 @@ void links_start(struct sim_server *n)
 {
 	for (int i = 0; i < (int)n->sim->o.servers; i++) {
 		n->dial[i] = (struct dialler){ .retry_ms = RETRY_LEAST_MS };
-		if (i != n->index)
+		if (n->knows[i])
 			event_add(n->sim, sim_delay(n->sim), dial, n->index, NULL, (uint64_t)i);
+	}
+}
+
+void link_know(struct sim_server *n, int to, bool known)
+{
+	struct wire *w = n->dial[to].wire;
+
+	if (n->knows[to] == known || to == n->index)
+		return;
+	sim_say(n->sim, "server %d %s %d", n->index, known ? "knows" : "forgets", to);
+	n->knows[to] = known;
+	n->dial[to].retry_ms = RETRY_LEAST_MS;
+	if (known) {
+		event_add(n->sim, 0, dial, n->index, NULL, (uint64_t)to);
+	} else if (w != NULL) { /* closed here, and nobody is told */
+		n->dial[to].wire = NULL;
+		w->up = false;
+		w->ended = true;
 	}
 }
 

@@ -11,12 +11,12 @@
 #include "store/raft_msg.h"
 #include "tests/sim/cluster_client.h"
 #include "tests/sim/cluster_int.h"
+#include "tests/sim/cluster_rules.h"
 
 #define HEARTBEAT_MS    50
 #define ELECTION_MS     500
 #define CLUSTER_ID      0xc1u
 #define WALL_BASE_MS    1700000000000
-#define MEMBERS_HASH    7
 #define WALL_SETTLES_MS 12000 /* times to live and wall clocks that jump: not judged so long */
 
 struct touch {
@@ -305,11 +305,19 @@ static void owner_joined(void *owner)
 	n->sim->stats.joins++;
 }
 
+/* As node_io.c: members are peers; who is none any more is forgotten. */
 static void owner_members(void *owner, const struct raft_member *members, size_t count)
 {
-	(void)owner;
-	(void)members;
-	(void)count;
+	struct sim_server *n = owner;
+	bool member[SIM_SERVERS_MAX + 1] = { false };
+
+	for (size_t i = 0; i < count; i++) {
+		PK_ASSERT(members[i].id <= SIM_SERVERS_MAX);
+		member[members[i].id] = true;
+	}
+	for (int i = 0; i < (int)n->sim->o.servers; i++)
+		if (member[i + 1] || (n->raft != NULL && count > 0))
+			link_know(n, i, member[i + 1]);
 }
 
 static void owner_role(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id,
@@ -541,23 +549,65 @@ static void tick(struct sim *s, struct event *e)
 	event_add(s, HEARTBEAT_MS / 2 * SIM_MS, tick, n->index, NULL, 0);
 }
 
+/* ---- lists of servers ---- */
+
+void sim_spec(int i, bool observer, char *to, size_t bytes)
+{
+	snprintf(to, bytes, "10.0.0.%d:2888:3888:%s;0.0.0.0:2181", i + 1,
+		 observer ? "observer" : "participant");
+}
+
+/* A line of its configuration file. */
+static void list_add(struct sim_server *n, int i, bool observer)
+{
+	struct raft_member *m = &n->list[n->list_count++];
+
+	*m = (struct raft_member){ .id = (uint64_t)i + 1,
+				   .role = observer ? RAFT_NODE_STANDBY : RAFT_NODE_VOTER };
+	sim_spec(i, observer, m->address, sizeof(m->address));
+	n->list_hash = n->list_hash * 31 + m->id * 2 + observer;
+}
+
+static void list_first(struct sim_server *n)
+{
+	const struct sim_options *o = &n->sim->o;
+	int voters = (int)(o->servers - o->spares - o->observers);
+
+	for (int i = 0; i < voters + (int)o->observers; i++)
+		list_add(n, i, i >= voters);
+}
+
+/* An operator writes down who is there. */
+static void list_now(struct sim_server *n)
+{
+	struct sim *s = n->sim;
+
+	n->list_count = 0;
+	n->list_hash = 0;
+	for (int i = 0; i < (int)s->o.servers; i++)
+		if (sim_member(s, i) || i == n->index)
+			list_add(n, i, sim_member(s, i) && !sim_voter(s, i));
+	if (n->list_count <= 1 && !sim_member(s, n->index)) { /* nobody knows yet */
+		n->list_count = 0;
+		n->list_hash = 0;
+		list_first(n);
+		list_add(n, n->index, false);
+	}
+}
+
 /* ---- start and stop ---- */
 
 static void open_raft(struct sim_server *n)
 {
 	struct sim *s = n->sim;
-	struct raft_member members[SIM_SERVERS_MAX];
+	char address[80];
 	struct raft_node_owner ro = { n,          on_apply,    on_skip,    on_role,    on_send,
 				      on_members, on_snapshot, on_restore, on_install, on_fatal };
 	struct pk_err err = PK_ERR_INIT;
 
-	for (size_t i = 0; i < s->o.servers; i++) {
-		members[i] = (struct raft_member){ .id = i + 1, .role = RAFT_NODE_VOTER };
-		snprintf(members[i].address, sizeof(members[i].address),
-			 "10.0.0.%zu:2888:3888:participant;2181", i + 1);
-	}
+	sim_spec(n->index, false, address, sizeof(address));
 	struct raft_node_config cfg = { .id = n->id,
-					.address = members[n->index].address,
+					.address = address,
 					.heartbeat_ms = HEARTBEAT_MS,
 					.election_ms = ELECTION_MS,
 					.install_timeout_ms = 600000,
@@ -567,8 +617,8 @@ static void open_raft(struct sim_server *n)
 					.mute = n->joining,
 					.term_floor = n->joining ? found_term(&n->found) : 0 };
 	server_raft_owner(n->server, &n->ro);
-	int rc = raft_node_open(&n->raft, &cfg, &ro, n->log, &n->loaded, members,
-				n->joining ? 0 : s->o.servers, s->now_us / SIM_MS, &n->rng, &err);
+	int rc = raft_node_open(&n->raft, &cfg, &ro, n->log, &n->loaded, n->list,
+				n->joining ? 0 : n->list_count, s->now_us / SIM_MS, &n->rng, &err);
 	rlog_loaded_release(&n->loaded);
 	if (rc != 0)
 		sim_violate(s, "server %d does not start: %s", n->index, err.text);
@@ -590,15 +640,15 @@ void server_peer_told(struct sim_server *n, int peer, const struct found_answer 
 	if (n->raft != NULL)
 		return;
 	server_enter(n);
-	int rc = found_peer(&n->found, (uint64_t)peer + 1, answer);
-	PK_ASSERT(rc == 0);
+	pk_ignore(found_peer(&n->found, (uint64_t)peer + 1, answer),
+		  "another list than ours: it does not count as new");
 	found_step(n);
 	server_left(n);
 }
 
 struct found_answer server_answer(struct sim_server *n, int peer, uint64_t life)
 {
-	return found_answer(&n->found, n->raft, n->joining, MEMBERS_HASH, (uint64_t)peer + 1, life);
+	return found_answer(&n->found, n->raft, n->joining, n->list_hash, (uint64_t)peer + 1, life);
 }
 
 uint64_t server_asks(const struct sim_server *n)
@@ -674,9 +724,8 @@ void sim_start(struct sim *s, int i)
 				   .role = owner_role,
 				   .fatal = owner_fatal,
 				   .note = owner_note };
-	struct raft_member members[SIM_SERVERS_MAX];
 
-	if (n->up || s->violation[0] != 0)
+	if (n->up || !n->placed || s->violation[0] != 0)
 		return;
 	sim_say(s, "server %d starts", i);
 	n->life++;
@@ -698,22 +747,23 @@ void sim_start(struct sim *s, int i)
 		fprintf(stderr, "server %d cannot be opened: %s\n", i, err.text);
 		abort(); /* there is no half of a server to go on with */
 	}
-	bool nothing = n->loaded.record_count == 0 && !n->loaded.has_manifest &&
-		       n->loaded.term == 0;
+	bool no_members = n->loaded.record_count == 0 && !n->loaded.has_manifest;
+	bool nothing = no_members && n->loaded.term == 0;
 	if (nothing && tree_meta(server_tree(n->server))->index > 0)
 		sim_violate(s, "server %d: the log is empty, the state is not", i);
 	meta_check(n);
-	for (size_t j = 0; j < s->o.servers; j++)
-		members[j] = (struct raft_member){ .id = j + 1, .role = RAFT_NODE_VOTER };
 	n->found = (struct found){ 0 };
+	memset(n->knows, 0, sizeof(n->knows));
+	for (size_t j = 0; no_members && j < n->list_count; j++)
+		n->knows[n->list[j].id - 1] = n->list[j].id != n->id;
 	if (nothing)
-		found_init(&n->found, n->id, pk_rng_next(&n->rng) | 1, members, s->o.servers,
-			   MEMBERS_HASH, n->joining);
+		found_init(&n->found, n->id, pk_rng_next(&n->rng) | 1, n->list, n->list_count,
+			   n->list_hash, n->joining);
+	links_start(n);
 	if (!nothing)
 		open_raft(n);
 	else
 		found_step(n);
-	links_start(n);
 	event_add(s, pk_rng_range(&s->rng, 1, HEARTBEAT_MS * SIM_MS / 2), tick, i, NULL, 0);
 }
 
@@ -782,6 +832,7 @@ void sim_wipe(struct sim *s, int i)
 	n->joining = false;
 	remove_dirs(n);
 	PK_ASSERT(mkdir(n->dir, 0700) == 0);
+	list_now(n);
 }
 
 void server_init(struct sim *s, int i)
@@ -793,6 +844,8 @@ void server_init(struct sim *s, int i)
 	n->id = (uint64_t)i + 1;
 	n->disk = sim_disk_new(pk_rng_next(&s->rng));
 	pk_rng_seed(&n->rng, pk_rng_next(&s->rng));
+	list_first(n);
+	n->placed = i < (int)(s->o.servers - s->o.spares);
 	snprintf(n->dir, sizeof(n->dir), "%s/%d", s->root, i);
 	PK_ASSERT(mkdir(n->dir, 0700) == 0);
 }
@@ -808,6 +861,37 @@ void server_fini(struct sim *s, int i)
 }
 
 /* ---- the rest of cluster.h about servers ---- */
+
+bool sim_placed(const struct sim *s, int i)
+{
+	return s->servers[i].placed;
+}
+
+void sim_place(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+
+	PK_ASSERT(!n->up);
+	list_now(n);
+	n->placed = true;
+	sim_start(s, i);
+}
+
+bool sim_member(struct sim *s, int i)
+{
+	struct listed l;
+
+	pk_ignore(model_listed(s->model, &l), "it holds while another is made");
+	return listed_has(&l, (uint64_t)i + 1);
+}
+
+bool sim_voter(struct sim *s, int i)
+{
+	struct listed l;
+
+	pk_ignore(model_listed(s->model, &l), "it holds while another is made");
+	return listed_votes(&l, (uint64_t)i + 1);
+}
 
 bool sim_up(const struct sim *s, int i)
 {
@@ -868,14 +952,17 @@ void sim_refuse_writes(struct sim *s, int i, bool refuse)
 
 bool sim_settled(struct sim *s)
 {
+	struct listed list;
 	int l = sim_leader(s);
 
-	if (l < 0 || raft_node_last_index(s->servers[l].raft) != model_index(s->model))
+	if (!model_listed(s->model, &list) || l < 0 || !listed_votes(&list, (uint64_t)l + 1) ||
+	    raft_node_last_index(s->servers[l].raft) != model_index(s->model))
 		return false;
 	for (size_t i = 0; i < s->o.servers; i++) {
 		const struct sim_server *n = &s->servers[i];
-		if (n->up && (server_tree(n->server) == NULL || n->raft == NULL || n->joining ||
-			      tree_meta(server_tree(n->server))->index != model_index(s->model)))
+		if (listed_has(&list, n->id) && n->up &&
+		    (server_tree(n->server) == NULL || n->raft == NULL || n->joining ||
+		     tree_meta(server_tree(n->server))->index != model_index(s->model)))
 			return false;
 	}
 	return true;

@@ -472,6 +472,28 @@ static void test_a_wiped_server_comes_back_to_the_same_leader(void **state)
 	assert_true(sim_stats(w->s)->imports > 0);
 }
 
+static void test_a_server_killed_when_it_had_just_begun_to_join_finds_the_others(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w);
+
+	join(w, 0, sim_leader(w->s));
+	write_some(w, 0, 20);
+	sim_crash(w->s, f, true);
+	sim_wipe(w->s, f);
+	sim_start(w->s, f);
+	for (int i = 0; i < 1000 && !sim_joining(w->s, f); i++)
+		sim_run(w->s, 1);
+	assert_true(sim_joining(w->s, f));
+	assert_int_equal(raft_node_last_index(w->s->servers[f].raft), 0); /* but a term */
+	sim_crash(w->s, f, false);
+	sim_start(w->s, f);
+	for (int i = 0; i < 100 && sim_joining(w->s, f); i++)
+		sim_run(w->s, 100);
+	assert_false(sim_joining(w->s, f));
+	assert_true(sim_settled(w->s));
+}
+
 static void test_a_server_down_during_an_election_needs_no_state(void **state)
 {
 	struct world *w = *state;
@@ -534,6 +556,8 @@ int main(void)
 		T(test_a_leaders_full_disk_refuses_to_make_a_local_session_global, setup_local),
 		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
 		T(test_a_wiped_server_comes_back_to_the_same_leader, setup_small),
+		T(test_a_server_killed_when_it_had_just_begun_to_join_finds_the_others,
+		  setup_small),
 		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
 		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
 		  setup_small),
