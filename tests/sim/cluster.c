@@ -107,7 +107,12 @@ static bool step(struct sim *s, int64_t until_us)
 
 void sim_run(struct sim *s, int64_t ms)
 {
-	int64_t until = s->now_us + ms * SIM_MS;
+	sim_run_us(s, ms * SIM_MS);
+}
+
+void sim_run_us(struct sim *s, int64_t us)
+{
+	int64_t until = s->now_us + us;
 
 	while (step(s, until))
 		;

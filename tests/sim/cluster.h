@@ -54,6 +54,7 @@ struct sim *sim_new(const struct sim_options *o);
 void sim_free(struct sim *s);
 void sim_sweep(int pid); /* remove the folders of a process that died in the middle of it */
 void sim_run(struct sim *s, int64_t ms); /* or until a violation */
+void sim_run_us(struct sim *s, int64_t us);
 int64_t sim_now_us(const struct sim *s);
 static inline int64_t sim_now_ms(const struct sim *s)
 {
@@ -80,6 +81,8 @@ bool sim_placed(const struct sim *s, int i); /* it is somewhere, up or down; a s
 void sim_place(struct sim *s, int i);
 bool sim_member(struct sim *s, int i); /* /zookeeper/config has it, as of the newest entry */
 bool sim_voter(struct sim *s, int i);
+/* No reconfig is under way, and the newest leader's Raft group is what the list says. */
+bool sim_members_settled(struct sim *s);
 /* "10.0.0.1:2888:3888:participant;0.0.0.0:2181" */
 void sim_spec(int i, bool observer, char *to, size_t bytes);
 bool sim_joining(const struct sim *s, int i);     /* up or not: its next start is mute */

@@ -11,8 +11,13 @@ static int any_server(struct run *r)
 {
 	int leader = sim_leader(r->sim);
 
-	return leader >= 0 && chance(&r->rng, 50) ? leader
-						  : (int)below(&r->rng, sim_servers(r->sim));
+	int i = (int)below(&r->rng, sim_servers(r->sim));
+
+	if (leader >= 0 && chance(&r->rng, 50))
+		return leader;
+	while (!sim_placed(r->sim, i))
+		i = (i + 1) % (int)sim_servers(r->sim);
+	return i;
 }
 
 static int down_count(struct run *r)
@@ -20,7 +25,7 @@ static int down_count(struct run *r)
 	int down = 0;
 
 	for (int i = 0; i < (int)sim_servers(r->sim); i++)
-		down += !sim_up(r->sim, i);
+		down += sim_placed(r->sim, i) && !sim_up(r->sim, i);
 	return down;
 }
 
@@ -52,16 +57,21 @@ static void crash(struct run *r)
 static bool others_have_data(struct run *r, int but)
 {
 	struct sim *s = r->sim;
-	int with = 0;
+	int with = 0, others = 0, voters = 0;
+
+	if (!sim_members_settled(s))
+		return false;
 
 	for (int i = 0; i < (int)sim_servers(s); i++) {
-		if (i == but)
+		voters += sim_voter(s, i);
+		if (i == but || !sim_member(s, i))
 			continue;
+		others++;
 		if (sim_joining(s, i) || !sim_up(s, i))
 			return false;
 		with += tree_meta(server_tree(sim_server(s, i)))->index > 1;
 	}
-	return with == (int)sim_servers(s) - 1 && with > 0;
+	return with == others && (voters > 2 || !sim_voter(s, but));
 }
 
 static void wipe(struct run *r)
@@ -69,7 +79,7 @@ static void wipe(struct run *r)
 	struct sim *s = r->sim;
 	int i = any_server(r);
 
-	if (sim_servers(s) < 3 || !others_have_data(r, i) || sim_joining(s, i))
+	if (!others_have_data(r, i) || sim_joining(s, i))
 		return;
 	sim_crash(s, i, true);
 	sim_wipe(s, i);
@@ -175,7 +185,7 @@ static void fault(struct run *r)
 		int down = down_count(r);
 		if (down > 0 && chance(&r->rng, 60)) {
 			int i = (int)below(&r->rng, sim_servers(r->sim));
-			while (sim_up(r->sim, i))
+			while (sim_up(r->sim, i) || !sim_placed(r->sim, i))
 				i = (i + 1) % (int)sim_servers(r->sim);
 			sim_start(r->sim, i);
 		} else {

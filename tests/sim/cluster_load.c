@@ -273,6 +273,81 @@ static void ask(struct load *l)
 			   chance(&l->rng, 50));
 }
 
+/* ---- who is in ---- */
+
+static void spec(struct load *l, int i, bool observer, struct pk_buf *out)
+{
+	char text_of[80];
+
+	(void)l;
+	sim_spec(i, observer, text_of, sizeof(text_of));
+	pk_buf_printf(out, "server.%d=%s", i + 1, text_of);
+}
+
+/* A machine that is to be taken in is put up first, as an operator does; or its disk is emptied. */
+static void put_up(struct load *l, int i)
+{
+	struct sim *s = l->run->sim;
+
+	if (!sim_placed(s, i)) {
+		sim_place(s, i);
+	} else if (!sim_member(s, i) && sim_members_settled(s) && chance(&l->rng, 30)) {
+		sim_crash(s, i, true);
+		sim_wipe(s, i);
+		sim_start(s, i);
+	}
+}
+
+/* The whole list: whom it keeps, whom it adds, who changes its part. */
+static void whole_list(struct load *l, struct pk_buf *out)
+{
+	struct sim *s = l->run->sim;
+	bool voters = false;
+
+	for (int i = 0; i < (int)sim_servers(s); i++) {
+		bool in = sim_member(s, i) ? chance(&l->rng, 80) : chance(&l->rng, 40);
+		bool observes = chance(&l->rng, 20);
+
+		if (!in)
+			continue;
+		put_up(l, i);
+		voters |= !observes;
+		spec(l, i, observes, out);
+		pk_buf_add_str(out, "\n");
+	}
+	if (!voters) /* refused */
+		pk_buf_add_str(out, "\n");
+}
+
+static void reconfig(struct load *l)
+{
+	struct sim *s = l->run->sim;
+	struct zk_reconfig_req r = { .config_id = chance(&l->rng, 85) ? -1 : 0 };
+	struct pk_buf joining = PK_BUF_INIT, leaving = PK_BUF_INIT, members = PK_BUF_INIT;
+	int i = (int)below(&l->rng, sim_servers(s));
+
+	if (chance(&l->rng, 15)) {
+		whole_list(l, &members);
+		r.members = pk_buf_bytes(&members);
+	} else if (sim_member(s, i) && chance(&l->rng, 60)) {
+		pk_buf_printf(&leaving, "%d", i + 1);
+		r.leaving = pk_buf_bytes(&leaving);
+	} else { /* in, or to the other part */
+		put_up(l, i);
+		spec(l, i, sim_voter(s, i) || (!sim_member(s, i) && chance(&l->rng, 25)), &joining);
+		r.joining = pk_buf_bytes(&joining);
+		if (chance(&l->rng, 15)) { /* one for another */
+			pk_buf_printf(&leaving, "%d", 1 + (i + 1) % (int)sim_servers(s));
+			r.leaving = pk_buf_bytes(&leaving);
+		}
+	}
+	client_reconfig(l->client, &r);
+	l->reconfiguring = true;
+	pk_buf_release(&joining);
+	pk_buf_release(&leaving);
+	pk_buf_release(&members);
+}
+
 static void request(struct load *l)
 {
 	struct client *c = l->client;
@@ -294,12 +369,26 @@ static void request(struct load *l)
 		quota(l);
 	else if (pick < 712)
 		client_delete_container(c, any_path(l));
+	else if (pick < 718 && l->run->members && !l->reconfiguring && !l->run->healed &&
+		 (l->admin || pick < 713))
+		reconfig(l);
 	else if (pick < 760)
 		client_ask(c, ZK_OP_SYNC, "/", false);
 	else if (pick < 820)
 		watch(l);
 	else
 		ask(l);
+}
+
+/* Mostly one that is in. */
+static int any_server_of(struct load *l)
+{
+	struct sim *s = l->run->sim;
+	int i = (int)below(&l->rng, sim_servers(s));
+
+	for (int tries = 0; tries < 8 && !sim_member(s, i) && chance(&l->rng, 90); tries++)
+		i = (int)below(&l->rng, sim_servers(s));
+	return i;
 }
 
 static void work(struct sim *s, void *arg, uint64_t number);
@@ -315,6 +404,7 @@ static void work(struct sim *s, void *arg, uint64_t number)
 	struct load *l = arg;
 	struct run *r = l->run;
 
+	(void)s;
 	if (number != l->number || l->silent)
 		return;
 	switch (client_state(l->client)) {
@@ -323,7 +413,7 @@ static void work(struct sim *s, void *arg, uint64_t number)
 		    chance(&l->rng, 2))
 			client_spoil_password(l->client, true);
 		if (!l->done)
-			client_connect(l->client, (int)below(&l->rng, sim_servers(s)));
+			client_connect(l->client, any_server_of(l));
 		break;
 	case CLIENT_CONNECTING:
 		break;
@@ -353,6 +443,8 @@ static void on_reply(void *owner, const struct client_reply *r)
 {
 	struct load *l = owner;
 
+	if (r->op == ZK_OP_RECONFIG)
+		l->reconfiguring = false;
 	if (l->stopping && r->op == ZK_OP_CREATE && strcmp(r->path, "/last") == 0) {
 		l->last_sent = false;
 		l->done = l->done || !r->lost;
@@ -391,6 +483,9 @@ void load_start(struct run *r, int index)
 	for (size_t i = 0; i < PK_COUNT(users); i++)
 		if (chance(&l->rng, 40))
 			client_identify(l->client, users[i]);
+	l->admin = index == 0;
+	if (l->admin)
+		client_identify(l->client, SIM_SUPER);
 	client_may_read_only(l->client, chance(&l->rng, 50));
 	later(l, 500 * SIM_MS);
 }

@@ -31,7 +31,7 @@ struct load {
 	int64_t every_us; /* between requests, on average */
 	size_t window;
 	bool stopping, done, silent;
-	bool last_sent;
+	bool last_sent, admin, reconfiguring;
 };
 
 struct run {
@@ -43,6 +43,7 @@ struct run {
 	size_t load_count;
 	uint32_t crash, cut, pause, disk, net, wipe, wall, client; /* weights */
 	int64_t fault_every_ms;
+	bool members; /* they change */
 	int64_t container_check_ms, wall_slack_ms;
 	size_t faults; /* told so far, left out or not */
 };

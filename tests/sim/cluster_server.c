@@ -950,12 +950,31 @@ void sim_refuse_writes(struct sim *s, int i, bool refuse)
 	server_left(&s->servers[i]);
 }
 
+bool sim_members_settled(struct sim *s)
+{
+	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
+	struct listed list;
+	int l = sim_leader(s);
+	size_t listed = 0;
+
+	if (l < 0 || !model_listed(s->model, &list))
+		return false;
+	size_t count = raft_node_members(s->servers[l].raft, have, PK_COUNT(have));
+	for (uint64_t id = 1; id <= s->o.servers; id++)
+		listed += listed_has(&list, id);
+	for (size_t i = 0; i < count; i++)
+		if (!listed_has(&list, have[i].id) ||
+		    (have[i].role == RAFT_NODE_VOTER) != listed_votes(&list, have[i].id))
+			return false;
+	return count == listed;
+}
+
 bool sim_settled(struct sim *s)
 {
 	struct listed list;
 	int l = sim_leader(s);
 
-	if (!model_listed(s->model, &list) || l < 0 || !listed_votes(&list, (uint64_t)l + 1) ||
+	if (!sim_members_settled(s) || !model_listed(s->model, &list) ||
 	    raft_node_last_index(s->servers[l].raft) != model_index(s->model))
 		return false;
 	for (size_t i = 0; i < s->o.servers; i++) {

@@ -117,7 +117,7 @@ static void trees_compare(struct run *r)
 
 	for (int i = 0; i < (int)sim_servers(s); i++) {
 		struct walk w = { .r = r, .server = i, .zxid = model_zxid(sim_model(s)) };
-		if (!sim_up(s, i))
+		if (!sim_up(s, i) || !sim_member(s, i))
 			continue;
 		model_path_each(sim_model(s), walk_one, &w);
 		const struct tree_meta *m = tree_meta(server_tree(sim_server(s, i)));
@@ -177,7 +177,7 @@ static const char *last_words(struct run *r)
 	if (r->container_check_ms > 0)
 		model_path_each(sim_model(s), none_overdue, r);
 	for (int i = 0; i < (int)sim_servers(s); i++)
-		if (tree_meta(server_tree(sim_server(s, i)))->ephemerals != 0)
+		if (sim_member(s, i) && tree_meta(server_tree(sim_server(s, i)))->ephemerals != 0)
 			return "ephemerals outlive their sessions";
 	return sim_violation(s);
 }
@@ -208,6 +208,13 @@ static struct sim_options options(struct run *r)
 
 	if (r->plan->servers != 0)
 		o.servers = r->plan->servers;
+	r->members = chance(rng, 50);
+	o.spares = r->members ? below(rng, 4) : 0;
+	o.servers += o.spares;
+	if (o.servers - o.spares >= 3 && chance(rng, 20)) {
+		o.observers = 1;
+		o.servers++;
+	}
 	return o;
 }
 
