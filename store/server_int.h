@@ -143,7 +143,7 @@ struct server {
 	} mark; /* the tree as of the last digest operation */
 	bool write_refused;
 	struct { /* the leader's way from one list of members to another */
-		bool changing, finishing, failed, leaving;
+		bool changing, finishing, failed;
 		int64_t retry_at_ms, give_up_ms;
 	} members;
 	struct {

@@ -30,29 +30,12 @@ static const struct raft_member *member_of(const struct raft_member *all, size_t
 	return NULL;
 }
 
-/* The next single change on the way to `want`: true with *m filled (role -1 removes). */
-static bool next_change(struct server *s, const struct server_set *want, struct raft_member *m)
+/* Somebody other than ourselves who is in the group and not in the list: true with *m filled. */
+static bool stray(struct server *s, const struct server_set *want, struct raft_member *m)
 {
 	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
 	size_t count = raft_node_members(s->raft, have, PK_COUNT(have));
 
-	for (size_t i = 0; i < want->count; i++) {
-		const struct server_spec *spec = &want->all[i];
-		const struct raft_member *there = member_of(have, count, (uint64_t)spec->id);
-		int role = spec->observer ? RAFT_NODE_STANDBY : RAFT_NODE_VOTER;
-
-		*m = (struct raft_member){ .id = (uint64_t)spec->id, .role = role };
-		spec_text(spec, m->address, sizeof(m->address));
-		if (there == NULL || there->role != role)
-			return true;
-		/* It moved: out under the old address, and in again under the new one with the next
-		 * step. Our own address is what the others dial; it changes with the next leader.
-		 */
-		if (strcmp(there->address, m->address) != 0 && m->id != s->cfg.id) {
-			m->role = -1;
-			return true;
-		}
-	}
 	for (size_t i = 0; i < count; i++)
 		if (have[i].id != s->cfg.id && server_set_find(want, (int64_t)have[i].id) == NULL) {
 			*m = have[i];
@@ -60,6 +43,53 @@ static bool next_change(struct server *s, const struct server_set *want, struct 
 			return true;
 		}
 	return false;
+}
+
+/* The next single change on the way to `want`: true with *m filled (role -1 removes). */
+static bool next_change(struct server *s, const struct server_set *want, struct raft_member *m)
+{
+	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
+	size_t count = raft_node_members(s->raft, have, PK_COUNT(have));
+	const struct server_spec *mine = server_set_find(want, (int64_t)s->cfg.id);
+	const struct raft_member *me = member_of(have, count, s->cfg.id);
+
+	for (size_t i = 0; i < want->count; i++) {
+		const struct server_spec *spec = &want->all[i];
+		const struct raft_member *there = member_of(have, count, (uint64_t)spec->id);
+		int role = spec->observer ? RAFT_NODE_STANDBY : RAFT_NODE_VOTER;
+
+		if (spec == mine)
+			continue;
+		*m = (struct raft_member){ .id = (uint64_t)spec->id, .role = role };
+		spec_text(spec, m->address, sizeof(m->address));
+		if (there == NULL || there->role != role)
+			return true;
+		/* It moved: out under the old address, and in again under the new one with the next
+		 * step. Our own address is what the others dial; it changes with the next leader.
+		 */
+		if (strcmp(there->address, m->address) != 0) {
+			m->role = -1;
+			return true;
+		}
+	}
+	if (stray(s, want, m))
+		return true;
+	if (mine == NULL || me == NULL || (me->role != RAFT_NODE_VOTER) == mine->observer)
+		return false;
+	*m = (struct raft_member){ .id = s->cfg.id, .role = RAFT_NODE_STANDBY };
+	spec_text(mine, m->address, sizeof(m->address));
+	return true;
+}
+
+/*
+ * Of two voters the leader cannot give its own vote away (G12), so it cannot leave one voter alone
+ * behind: refused before anything is changed. The other one leads, or a third votes, first.
+ */
+static bool beyond_us(struct server *s, const struct server_set *want)
+{
+	const struct server_spec *mine = server_set_find(want, (int64_t)s->cfg.id);
+
+	return (mine == NULL || mine->observer) && server_set_voters(want) == 1;
 }
 
 static void on_changed(void *owner, int rc, const struct pk_err *err)
@@ -120,7 +150,7 @@ static void begin_config(struct server *s)
 
 void members_begin(struct server *s)
 {
-	s->members.changing = s->members.finishing = s->members.failed = s->members.leaving = false;
+	s->members.changing = s->members.finishing = s->members.failed = false;
 	s->members.retry_at_ms = 0;
 	s->members.give_up_ms = 0;
 }
@@ -128,10 +158,7 @@ void members_begin(struct server *s)
 /* A TXN_CONFIG was applied. */
 void members_applied(struct server *s)
 {
-	bool leading = s->established;
-
 	members_begin(s);
-	s->members.leaving = leading;
 }
 
 static void change(struct server *s, const struct raft_member *m)
@@ -166,6 +193,8 @@ static void step_request(struct server *s, const struct tree_reconfig *r,
 	bool back = s->members.failed || s->now_ms > s->members.give_up_ms;
 	if (!back && server_set_parse(&want, r->members, NULL) != 0)
 		back = true; /* it was judged when it was kept: cannot be */
+	if (!back && beyond_us(s, &want))
+		back = s->members.failed = true;
 	if (next_change(s, back ? now : &want, &m))
 		change(s, &m);
 	else
@@ -189,10 +218,11 @@ void members_tick(struct server *s)
 		begin_config(s);
 	} else if (tree_reconfig_pending(s->tree, &r)) {
 		step_request(s, &r, &now);
-	} else if (s->members.leaving && server_set_find(&now, (int64_t)s->cfg.id) == NULL) {
+	} else if (stray(s, &now, &m)) {
+		change(s, &m); /* a leader that was to leave, and was lost before it had */
+	} else if (server_set_find(&now, (int64_t)s->cfg.id) == NULL) {
 		/* Everybody else is in place and the list is in the log: now the leader itself. */
 		m = (struct raft_member){ .id = s->cfg.id, .role = -1 };
-		s->members.leaving = false;
 		change(s, &m);
 	}
 	server_set_release(&now);

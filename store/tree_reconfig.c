@@ -153,8 +153,9 @@ int32_t apply_reconfig(struct tree *t, struct write *w)
 		return ZK_ERECONFIGINPROGRESS;
 	bool found = node_find(t, pk_bytes_str(CONFIG_PATH), &config);
 	PK_ASSERT(found);
-	/* The leader writes the list it began with right after its first entry. */
-	if (server_set_parse(&set, node_data(t, &config), NULL) != 0)
+	/* The leader writes the list it began with right after its first entry; until then there is
+	 * nothing to change. */
+	if (config.data_bytes == 0 || server_set_parse(&set, node_data(t, &config), NULL) != 0)
 		return ZK_ERECONFIGINPROGRESS;
 	err = reconfig(t, w, &req, &set, &config);
 	server_set_release(&set);

@@ -436,6 +436,81 @@ static void test_nothing_behind_its_end_makes_a_local_session_global(void **stat
 	assert_int_equal(tree_meta(server_tree(sim_server(w->s, f)))->ephemerals, 0);
 }
 
+/* ---- members ---- */
+
+static int setup_members(void **state)
+{
+	struct sim_options o = options(4, 1 << 20);
+	struct world *w;
+
+	o.spares = 1;
+	o.txn_flags = TXN_RECONFIG_ENABLED;
+	int rc = world_new(state, o);
+	w = *state;
+	client_identify(w->all[0].c, SIM_SUPER);
+	return rc;
+}
+
+static void leave(struct world *w, const char *ids)
+{
+	client_reconfig(w->all[0].c,
+			&(struct zk_reconfig_req){ .leaving = pk_bytes_str(ids), .config_id = -1 });
+}
+
+static void settle(struct world *w)
+{
+	for (int i = 0; i < 100 && !sim_settled(w->s); i++)
+		sim_run(w->s, 100);
+	assert_true(sim_settled(w->s));
+}
+
+static size_t members(struct world *w)
+{
+	struct raft_member all[RAFT_NODE_MEMBERS_MAX];
+
+	return raft_node_members(w->s->servers[sim_leader(w->s)].raft, all, PK_COUNT(all));
+}
+
+static void test_a_leader_lost_before_it_has_left_is_removed_by_the_next(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+	char id[16];
+
+	join(w, 0, follower(w));
+	snprintf(id, sizeof(id), "%d", l + 1);
+	leave(w, id);
+	for (int i = 0; i < 20000 && sim_member(w->s, l); i++)
+		sim_run_us(w->s, 50);
+	assert_false(sim_member(w->s, l));
+	sim_crash(w->s, l, true); /* it still votes, as far as the others know */
+	settle(w);
+	assert_int_not_equal(sim_leader(w->s), l);
+	assert_int_equal(members(w), 2);
+	assert_false(w->s->servers[sim_leader(w->s)].knows[l]);
+}
+
+static void test_the_leader_of_two_voters_does_not_leave_one_alone(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+	char ids[32];
+
+	join(w, 0, l);
+	snprintf(ids, sizeof(ids), "%d,%d", l + 1, (l + 1) % 3 + 1);
+	leave(w, ids);
+	sim_run(w->s, 2000);
+	expect(w, 0, "reconfig:-13 ");
+	settle(w);
+	assert_int_equal(members(w), 3); /* nothing was changed */
+	snprintf(ids, sizeof(ids), "%d,%d", (l + 1) % 3 + 1, (l + 2) % 3 + 1);
+	leave(w, ids);
+	sim_run(w->s, 2000);
+	expect(w, 0, "reconfig:0 ");
+	settle(w);
+	assert_int_equal(members(w), 1);
+}
+
 /* ---- servers that lose things ---- */
 
 static void write_some(struct world *w, int who, int count)
@@ -555,6 +630,8 @@ int main(void)
 		T(test_a_full_disk_refuses_writes_and_answers_reads, setup3),
 		T(test_a_leaders_full_disk_refuses_to_make_a_local_session_global, setup_local),
 		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
+		T(test_a_leader_lost_before_it_has_left_is_removed_by_the_next, setup_members),
+		T(test_the_leader_of_two_voters_does_not_leave_one_alone, setup_members),
 		T(test_a_wiped_server_comes_back_to_the_same_leader, setup_small),
 		T(test_a_server_killed_when_it_had_just_begun_to_join_finds_the_others,
 		  setup_small),

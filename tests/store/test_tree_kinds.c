@@ -394,6 +394,9 @@ static void test_a_reconfig_is_judged_in_the_reference_s_order(void **state)
 	assert_int_equal(reconfig(f, NULL, "1", -1), ZK_EUNIMPLEMENTED);
 	f->flags = TXN_RECONFIG_ENABLED;
 	assert_int_equal(op(f, ZK_OP_RECONFIG, PK_BYTES_NONE), ZK_EMARSHALLING);
+	/* there is no list yet: what joins would be all of it */
+	assert_int_equal(reconfig(f, "server.3=h3:1:2:participant", NULL, -1),
+			 ZK_ERECONFIGINPROGRESS);
 	assert_int_equal(config(f, 0, LIST "\nversion=0"), 0);
 	assert_int_equal(reconfig(f, NULL, "1", 7), ZK_EBADVERSION);
 	assert_int_equal(reconfig(f, "server.3=nonsense", NULL, -1), ZK_EBADARGUMENTS);
