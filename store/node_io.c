@@ -86,12 +86,29 @@ static void now(struct node *n)
 
 /* ---- what the server asks for ---- */
 
+/* Who was away while the members changed may be led by one that its log does not name: it answers
+ * where the leader says it is, or would never hear of the change. */
+static void know_leader(struct node *n, uint64_t id, const char *address)
+{
+	struct server_spec spec;
+	struct pk_err err = PK_ERR_INIT;
+
+	if (server_spec_parse(&spec, (int64_t)id, pk_bytes_str(address), &err) != 0) {
+		LOG_ERROR("peer.address", "id=%" PRIu64 " error=\"%s\"", id, err.text);
+		return;
+	}
+	LOG_INFO("peer.leader", "id=%" PRIu64 " address=%s", id, address);
+	peers_add(n->peers, id, spec.addrs, spec.addr_count);
+}
+
 static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
 			    enum server_message type, struct pk_bytes bytes)
 {
 	struct node *n = owner;
 
-	pk_ignore(address, "the channel knows it from the members");
+	if (address != NULL && n->peers != NULL && n->raft != NULL &&
+	    raft_node_leader(n->raft) == peer_id && !peers_knows(n->peers, peer_id))
+		know_leader(n, peer_id, address);
 	return n->peers != NULL && peers_send(n->peers, peer_id, (uint8_t)type, bytes);
 }
 

@@ -17,7 +17,7 @@
 #include "store/server.h"
 #include "tests/sim/cluster_model.h"
 
-#define SIM_SERVERS_MAX   8
+#define SIM_SERVERS_MAX   9
 #define SIM_MS            1000       /* the clock counts microseconds */
 #define SIM_OUT_BYTES_MAX (1u << 20) /* as server_config's out_bytes_max */
 

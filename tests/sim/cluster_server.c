@@ -163,7 +163,8 @@ static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
 {
 	struct sim_server *n = owner;
 
-	(void)address;
+	if (address != NULL && n->raft != NULL && raft_node_leader(n->raft) == peer_id)
+		link_know(n, (int)peer_id - 1, true); /* as node_io.c */
 	PK_ASSERT(peer_id > 0 && peer_id <= n->sim->o.servers && peer_id != n->id);
 	return link_send(n, (int)peer_id - 1, (uint8_t)type, bytes);
 }

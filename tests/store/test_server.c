@@ -490,6 +490,55 @@ static void test_a_leader_lost_before_it_has_left_is_removed_by_the_next(void **
 	assert_false(w->s->servers[sim_leader(w->s)].knows[l]);
 }
 
+static void enter(struct world *w, int i)
+{
+	struct pk_buf text = PK_BUF_INIT;
+	char spec[80];
+
+	sim_spec(i, false, spec, sizeof(spec));
+	pk_buf_printf(&text, "server.%d=%s", i + 1, spec);
+	client_reconfig(w->all[0].c, &(struct zk_reconfig_req){ .joining = pk_buf_bytes(&text),
+								.config_id = -1 });
+	pk_buf_release(&text);
+}
+
+static void test_who_returns_hears_a_leader_that_its_log_does_not_name(void **state)
+{
+	struct world *w = *state;
+	int gone = follower(w);
+	char id[16];
+
+	join(w, 0, sim_leader(w->s));
+	snprintf(id, sizeof(id), "%d", gone + 1);
+	leave(w, id);
+	sim_run(w->s, 2000);
+	sim_crash(w->s, gone, false);
+	sim_place(w->s, 3);
+	enter(w, 3);
+	sim_run(w->s, 3000);
+	expect(w, 0, "reconfig:0 reconfig:0 ");
+	for (int i = 0; i < 40 && sim_leader(w->s) != 3; i++) {
+		int l = sim_leader(w->s);
+		sim_crash(w->s, l, false);
+		sim_run(w->s, 3000);
+		sim_start(w->s, l);
+		settle(w);
+	}
+	assert_int_equal(sim_leader(w->s), 3);
+	for (int i = 0; i < 3; i++) { /* nothing but the new leader is left to tell it */
+		if (i != gone)
+			sim_cut(w->s, i, gone, true);
+	}
+	sim_start(w->s, gone);
+	join(w, 0, 3);
+	enter(w, gone);
+	sim_run(w->s, 5000);
+	expect(w, 0, "reconfig:0 ");
+	sim_heal(w->s);
+	settle(w);
+	assert_true(sim_voter(w->s, gone));
+}
+
 static void test_the_leader_of_two_voters_does_not_leave_one_alone(void **state)
 {
 	struct world *w = *state;
@@ -631,6 +680,7 @@ int main(void)
 		T(test_a_leaders_full_disk_refuses_to_make_a_local_session_global, setup_local),
 		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
 		T(test_a_leader_lost_before_it_has_left_is_removed_by_the_next, setup_members),
+		T(test_who_returns_hears_a_leader_that_its_log_does_not_name, setup_members),
 		T(test_the_leader_of_two_voters_does_not_leave_one_alone, setup_members),
 		T(test_a_wiped_server_comes_back_to_the_same_leader, setup_small),
 		T(test_a_server_killed_when_it_had_just_begun_to_join_finds_the_others,
