@@ -347,7 +347,8 @@ static int join_recv(struct server *s, uint64_t from_id, enum server_message typ
 	if (type == SERVER_MSG_JOIN_ASK) {
 		if (in.bad)
 			return pk_err_set(err, PK_EPROTO, "a join request of %zu bytes", bytes.len);
-		if (!s->established)
+		/* A leader asks as well: it gives no vote to one that could not use it. */
+		if (!s->established && (from_id != s->leader_id || s->join.active))
 			return 0;
 		pk_put_le64(body, nonce);
 		pk_put_le64(body + 8, s->term);
@@ -360,6 +361,8 @@ static int join_recv(struct server *s, uint64_t from_id, enum server_message typ
 	uint64_t term = pk_rd_le64(&in), index = pk_rd_le64(&in);
 	if (in.bad)
 		return pk_err_set(err, PK_EPROTO, "a join answer of %zu bytes", bytes.len);
+	if (s->established)
+		members_told(s, from_id, nonce);
 	if (s->join.active && nonce == s->join.nonce && from_id == s->leader_id &&
 	    term == s->term && index > 0) {
 		s->join.target = index;
@@ -1065,7 +1068,7 @@ int server_open(struct server **out, const struct server_config *cfg,
 	s->filled_ms = now_ms;
 	s->now_ms = now_ms;
 	s->wall_ms = wall_ms;
-	s->join.nonce = (uint64_t)wall_ms << 16;
+	s->join.nonce = s->members.nonce = (uint64_t)wall_ms << 16;
 	s->leaderless_since_ms = now_ms > 0 ? now_ms : 1;
 	TAILQ_INIT(&s->conns);
 	/* A new cluster's state is named after the cluster: the same on every server of it. */

@@ -44,8 +44,8 @@ enum server_message { /* between servers; the shell frames and authenticates the
 		      SERVER_MSG_STATE_ACK = 6, /* le64 transfer id, le32 number */
 		      SERVER_MSG_STATE_END = 7, /* le64 transfer id, le32 count of chunks, le64
 						   index of the state */
-		      SERVER_MSG_JOIN_ASK =
-			      8, /* le64 nonce: how far must I follow before I may vote? */
+		      SERVER_MSG_JOIN_ASK = 8,  /* le64 nonce: how far must I follow before I may
+						   vote? Of a  leader: may you vote? */
 		      SERVER_MSG_JOIN_TELL =
 			      9, /* le64 nonce, le64 term, le64 last index of the leader */
 		      SERVER_MSG_TYPES

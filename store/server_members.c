@@ -30,6 +30,17 @@ static const struct raft_member *member_of(const struct raft_member *all, size_t
 	return NULL;
 }
 
+/* Its part aside: that is the role, and the text that the group has may tell an older one. */
+static bool same_place(const struct raft_member *m, const struct server_spec *spec)
+{
+	struct server_spec there;
+
+	if (server_spec_parse(&there, spec->id, pk_bytes_str(m->address), NULL) != 0)
+		return false;
+	there.observer = spec->observer;
+	return server_spec_eq(&there, spec);
+}
+
 /* Somebody other than ourselves who is in the group and not in the list: true with *m filled. */
 static bool stray(struct server *s, const struct server_set *want, struct raft_member *m)
 {
@@ -67,7 +78,7 @@ static bool next_change(struct server *s, const struct server_set *want, struct 
 		/* It moved: out under the old address, and in again under the new one with the next
 		 * step. Our own address is what the others dial; it changes with the next leader.
 		 */
-		if (strcmp(there->address, m->address) != 0) {
+		if (!same_place(there, spec)) {
 			m->role = -1;
 			return true;
 		}
@@ -131,6 +142,7 @@ static void begin_config(struct server *s)
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		rc = server_spec_parse(&spec, (int64_t)have[i].id, pk_bytes_str(have[i].address),
 				       &err);
+		spec.observer = have[i].role != RAFT_NODE_VOTER;
 		if (rc == 0)
 			rc = server_set_put(&set, &spec, &err);
 	}
@@ -152,6 +164,8 @@ void members_begin(struct server *s)
 {
 	s->members.changing = s->members.finishing = s->members.failed = false;
 	s->members.retry_at_ms = 0;
+	s->members.asked_id = 0;
+	s->members.may_vote = false;
 	s->members.give_up_ms = 0;
 }
 
@@ -161,9 +175,87 @@ void members_applied(struct server *s)
 	members_begin(s);
 }
 
-static void change(struct server *s, const struct raft_member *m)
+/* Can those who would vote then decide anything: is a majority of them here and up to date? A vote
+ * that is taken cannot be given back when they cannot. */
+static bool quorum_without(struct server *s, uint64_t id)
+{
+	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
+	size_t count = raft_node_members(s->raft, have, PK_COUNT(have)), voters = 0, ready = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t match = 0;
+		bool recent = false;
+
+		if (have[i].role != RAFT_NODE_VOTER || have[i].id == id)
+			continue;
+		voters++;
+		ready += have[i].id == s->cfg.id ||
+			 (raft_node_progress(s->raft, have[i].id, &match, &recent) && recent &&
+			  match >= tree_meta(s->tree)->index);
+	}
+	return ready > voters / 2;
+}
+
+static bool takes_vote(struct server *s, const struct raft_member *m)
+{
+	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
+	size_t count = raft_node_members(s->raft, have, PK_COUNT(have));
+	const struct raft_member *there = member_of(have, count, m->id);
+
+	return there != NULL && there->role == RAFT_NODE_VOTER && m->role != RAFT_NODE_VOTER;
+}
+
+/*
+ * A vote goes to who has told that it may use it: a server that joins with an empty disk is mute
+ * until it has caught up, and a group that needs its vote by then may elect nobody, ever. So it is
+ * taken in without a vote first, and asked.
+ */
+static bool may_get_vote(struct server *s, struct raft_member *m)
+{
+	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
+	size_t count = raft_node_members(s->raft, have, PK_COUNT(have));
+	uint8_t body[8];
+
+	const struct raft_member *there = member_of(have, count, m->id);
+
+	/* A spare is sent nothing, and would stay mute. */
+	if (there == NULL || there->role == RAFT_NODE_SPARE) {
+		m->role = RAFT_NODE_STANDBY;
+		return true;
+	}
+	if (s->members.asked_id == m->id && s->members.may_vote)
+		return true;
+	if (s->members.asked_id != m->id) {
+		s->members.asked_id = m->id;
+		s->members.may_vote = false;
+		s->members.nonce++;
+	}
+	pk_put_le64(body, s->members.nonce);
+	pk_ignore(s->out.peer_send(s->out.owner, m->id, NULL, SERVER_MSG_JOIN_ASK,
+				   pk_bytes(body, sizeof(body))),
+		  "asked again");
+	return false;
+}
+
+void members_told(struct server *s, uint64_t from_id, uint64_t nonce)
+{
+	if (from_id == s->members.asked_id && nonce == s->members.nonce)
+		s->members.may_vote = true;
+}
+
+static void change(struct server *s, struct raft_member *m)
 {
 	struct pk_err err = PK_ERR_INIT;
+
+	if (m->role == RAFT_NODE_VOTER && !may_get_vote(s, m)) {
+		s->members.retry_at_ms = s->now_ms + RETRY_MS;
+		return;
+	}
+	if (takes_vote(s, m) && !quorum_without(s, m->id)) {
+		s->members.retry_at_ms = s->now_ms +
+					 RETRY_MS; /* until they are, or it is given up */
+		return;
+	}
 	int rc = raft_node_change(s->raft, m->id, m->address, m->role, on_changed, s, &err);
 
 	if (rc == 0) {

@@ -104,6 +104,7 @@ void sim_net_set(struct sim *s, struct sim_net net);
 void sim_cut(struct sim *s, int from, int to, bool cut); /* nothing passes that way; it waits */
 void sim_break(struct sim *s, int from, int to);         /* the connection that `from` dialled */
 void sim_heal(struct sim *s);
+void sim_lose(struct sim *s, enum server_message type); /* all of that type, until told 0 */
 /* All running servers have applied the same, the last of some leader's log. */
 bool sim_settled(struct sim *s);
 void sim_describe(struct sim *s); /* says who stands where */

@@ -123,6 +123,7 @@ struct sim {
 	struct event **heap;
 	size_t events, heap_cap;
 	struct sim_server servers[SIM_SERVERS_MAX];
+	uint8_t lose_type;
 	bool cut[SIM_SERVERS_MAX][SIM_SERVERS_MAX];
 	LIST_HEAD(, wire) wires;
 	LIST_HEAD(, sim_conn) conns;

@@ -250,6 +250,8 @@ bool link_send(struct sim_server *n, int to, uint8_t type, struct pk_bytes body)
 
 	if (w == NULL || !w->up || w->queued_bytes > BUDGET_BYTES)
 		return false;
+	if (type == s->lose_type)
+		return true;
 	if (w->ended) /* broken, and nobody has noticed: it goes nowhere */
 		return true;
 	struct frame *f = frame_new(type, body);
@@ -302,6 +304,11 @@ void sim_heal(struct sim *s)
 {
 	memset(s->cut, 0, sizeof(s->cut));
 	links_poke(s);
+}
+
+void sim_lose(struct sim *s, enum server_message type)
+{
+	s->lose_type = (uint8_t)type;
 }
 
 /* ---- clients ---- */

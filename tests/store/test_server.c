@@ -438,6 +438,19 @@ static void test_nothing_behind_its_end_makes_a_local_session_global(void **stat
 
 /* ---- members ---- */
 
+static void write_some(struct world *w, int who, int count)
+{
+	struct client *c = w->all[who].c;
+
+	for (int i = 0; i < count; i++) {
+		client_create(c, ZK_OP_CREATE, "/s", "0123456789012345678901234567890123456789",
+			      ZK_CREATE_SEQUENTIAL);
+		if (i % 20 == 19)
+			sim_run(w->s, 200);
+	}
+	sim_run(w->s, 500);
+}
+
 static int setup_members(void **state)
 {
 	struct sim_options o = options(4, 1 << 20);
@@ -539,6 +552,59 @@ static void test_who_returns_hears_a_leader_that_its_log_does_not_name(void **st
 	assert_true(sim_voter(w->s, gone));
 }
 
+static int setup_one_and_a_spare(void **state)
+{
+	struct sim_options o = options(2, 1 << 20);
+	struct world *w;
+
+	o.spares = 1;
+	o.txn_flags = TXN_RECONFIG_ENABLED;
+	int rc = world_new(state, o);
+	w = *state;
+	client_identify(w->all[0].c, SIM_SUPER);
+	return rc;
+}
+
+static void test_no_vote_is_given_to_one_that_may_not_use_it_yet(void **state)
+{
+	struct world *w = *state;
+	struct raft_member all[RAFT_NODE_MEMBERS_MAX];
+	struct raft_node *raft = w->s->servers[0].raft;
+
+	join(w, 0, 0);
+	sim_lose(w->s, SERVER_MSG_JOIN_TELL); /* so it stays mute, whatever else it has */
+	sim_place(w->s, 1);
+	enter(w, 1);
+	sim_run(w->s, 2000);
+	assert_int_equal(raft_node_members(raft, all, PK_COUNT(all)), 2);
+	assert_int_equal(all[1].role, RAFT_NODE_STANDBY); /* of two, nobody is elected without it */
+	sim_lose(w->s, 0);
+	settle(w);
+	raft_node_members(raft, all, PK_COUNT(all));
+	assert_int_equal(all[1].role, RAFT_NODE_VOTER);
+	assert_false(sim_joining(w->s, 1));
+}
+
+static void test_no_vote_is_taken_while_the_others_could_not_decide(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s), dead = (l + 1) % 3;
+	char id[16];
+
+	join(w, 0, l);
+	sim_crash(w->s, dead, false);
+	snprintf(id, sizeof(id), "%d", (l + 2) % 3 + 1);
+	leave(w, id); /* the one that is left with the leader */
+	sim_run(w->s, 1500);
+	expect(w, 0, "");
+	assert_int_equal(members(w), 3);
+	sim_start(w->s, dead);
+	sim_run(w->s, 1000);
+	expect(w, 0, "reconfig:0 ");
+	assert_int_equal(members(w), 2);
+	settle(w);
+}
+
 static void test_the_leader_of_two_voters_does_not_leave_one_alone(void **state)
 {
 	struct world *w = *state;
@@ -561,19 +627,6 @@ static void test_the_leader_of_two_voters_does_not_leave_one_alone(void **state)
 }
 
 /* ---- servers that lose things ---- */
-
-static void write_some(struct world *w, int who, int count)
-{
-	struct client *c = w->all[who].c;
-
-	for (int i = 0; i < count; i++) {
-		client_create(c, ZK_OP_CREATE, "/s", "0123456789012345678901234567890123456789",
-			      ZK_CREATE_SEQUENTIAL);
-		if (i % 20 == 19)
-			sim_run(w->s, 200);
-	}
-	sim_run(w->s, 500);
-}
 
 static void test_a_wiped_server_comes_back_to_the_same_leader(void **state)
 {
@@ -681,6 +734,8 @@ int main(void)
 		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
 		T(test_a_leader_lost_before_it_has_left_is_removed_by_the_next, setup_members),
 		T(test_who_returns_hears_a_leader_that_its_log_does_not_name, setup_members),
+		T(test_no_vote_is_given_to_one_that_may_not_use_it_yet, setup_one_and_a_spare),
+		T(test_no_vote_is_taken_while_the_others_could_not_decide, setup_members),
 		T(test_the_leader_of_two_voters_does_not_leave_one_alone, setup_members),
 		T(test_a_wiped_server_comes_back_to_the_same_leader, setup_small),
 		T(test_a_server_killed_when_it_had_just_begun_to_join_finds_the_others,
