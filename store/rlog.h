@@ -28,7 +28,7 @@
 struct rlog;
 
 struct rlog_config {
-	uint64_t segment_bytes; /* 16 MiB unless configured; a larger record gets a segment of its
+	uint64_t segment_bytes; /* 4 MiB unless configured; a larger record gets a segment of its
 				   own */
 	uint64_t cluster_id;    /* stamped into every file; another cluster's file is refused */
 	uint64_t server_id;
@@ -40,7 +40,7 @@ struct rlog_config {
 	 * and go. `covered_count` 0: all are loaded, and all stay. */
 	uint64_t covered_count, covered_bytes;
 };
-#define RLOG_SEGMENT_BYTES_DEFAULT (16u << 20)
+#define RLOG_SEGMENT_BYTES_DEFAULT (4u << 20)
 #define RLOG_SEGMENT_BYTES_MIN     8192u
 #define RLOG_RECORD_BYTES_MAX      (256u << 20) /* asserted on append, refused on reading */
 

@@ -43,6 +43,7 @@ struct window {
 	const char *name;
 	uint64_t file_bytes;
 	uint64_t at; /* of buf in the file */
+	bool narrow; /* nothing is read ahead */
 	struct pk_buf buf;
 };
 
@@ -59,7 +60,7 @@ static int window_read(struct window *w, uint64_t offset, uint64_t len, struct p
 		uint64_t want = offset + len - start;
 		size_t got = 0;
 
-		want = want > WINDOW_BYTES ? rlog_align(want, 4096) : WINDOW_BYTES;
+		want = want > WINDOW_BYTES || w->narrow ? rlog_align(want, 4096) : WINDOW_BYTES;
 		if (want > w->file_bytes - start)
 			want = w->file_bytes - start;
 		pk_buf_clear(&w->buf);
@@ -347,7 +348,9 @@ static int load_heads(struct opening *o, struct pk_err *err)
 		char name[DISK_NAME_BYTES_MAX];
 		struct pk_bytes in;
 		rlog_segment_name(name, s->number);
-		struct window w = { .disk = l->disk, .name = name, .file_bytes = s->bytes };
+		struct window w = {
+			.disk = l->disk, .name = name, .file_bytes = s->bytes, .narrow = true
+		};
 		int rc = window_read(&w, 0, RLOG_HEAD_BYTES, &in, err);
 		if (rc == 0)
 			rc = rlog_segment_decode(h, &l->who, in, err);
@@ -407,6 +410,19 @@ static int check_start(struct opening *o, struct pk_err *err)
 	return 0;
 }
 
+/* About how many bytes of a segment hold records up to `index`: as if they were as large as those
+ * of the segment before. */
+static uint64_t covered_in(const struct opening *o, size_t i, uint64_t index)
+{
+	if (i == 0 || o->segments[i].first_index > index ||
+	    o->segments[i].first_index <= o->segments[i - 1].first_index)
+		return 0;
+	uint64_t records = o->segments[i].first_index - o->segments[i - 1].first_index;
+	uint64_t each = o->heads[i].prev_end / records;
+	uint64_t count = index - o->segments[i].first_index + 1;
+	return each > 0 && count > o->covered_bytes / each ? o->covered_bytes : count * each;
+}
+
 /*
  * Segments that hold nothing but records which a manifest covers, and so old that nobody is given
  * them, need not be good any more: they go unread, as rlog_cut would have let them go.
@@ -422,6 +438,7 @@ static void leave_covered(struct opening *o)
 	o->not_wanted = covered > o->covered_count ? covered - o->covered_count : 0;
 	while (front + 1 < o->segment_count && o->segments[front + 1].first_index <= covered + 1)
 		front++;
+	bytes = covered_in(o, front, covered);
 	while (front > 0 && o->segments[front].first_index > o->not_wanted + 1 &&
 	       bytes < o->covered_bytes) {
 		bytes += o->heads[front].prev_end;

@@ -11,9 +11,9 @@
 #define DIGEST_EVERY_ENTRIES 1024
 #define JOIN_ASK_MS          500
 #define TOUCH_BATCH          8192
-#define QUIET_MS             500
+#define QUIET_MS             100
 #define QUIET_LOG_BYTES      262144 /* replayed in a few milliseconds */
-#define EARLY_FRACTION       8 /* of commit_log_bytes: worth a commit, if commits are cheap */
+#define EARLY_FRACTION       16     /* of commit_log_bytes: worth a commit, if commits are cheap */
 #define EARLY_PAUSE          9 /* between early commits, so many times what the last one took */
 
 static struct server *server_of(void *owner)
@@ -646,8 +646,8 @@ static void on_apply(void *owner, uint64_t index, uint64_t term, struct pk_bytes
 	struct pk_err err = PK_ERR_INIT;
 	int rc;
 
-	if (s->dead)
-		return;
+	if (s->dead || index <= tree_meta(s->tree)->index)
+		return; /* after a restart: what the state has already */
 	if (txn_entry_open(&entry, data, &err) != 0) {
 		pk_ignore(pk_err_wrap(&err, "log entry %" PRIu64, index), "passed on");
 		server_fatal(s, &err);
@@ -1016,7 +1016,8 @@ void server_tick(struct server *s)
 	}
 	/* A pause is the cheapest moment to commit, and then a restart has next to nothing to
 	 * replay. */
-	if (s->log_bytes >= QUIET_LOG_BYTES && s->now_ms - s->applied_ms >= QUIET_MS)
+	if (s->job == NULL && s->log_bytes >= QUIET_LOG_BYTES &&
+	    s->now_ms - s->applied_ms >= QUIET_MS && s->now_ms >= s->commit_early_ms)
 		s->commit_wanted = true;
 	leader_tick(s);
 	join_ask(s);
