@@ -27,7 +27,7 @@ STEP = 2        # the longer run does 1 + STEP times as many
 ROWS = {
     "create": ("create", 64, 1024), "set": ("set", 64, 1024), "get": ("get", 64, 2048),
     "children-100": ("children", 16, 256), "multi-10": ("multi", 16, 256), "mixed-90-10": ("mixed", 64, 2048), "get-1x1": ("get", 1, 512),
-    "set-1x1": ("set", 1, 256), "session": ("session", 1, 128),
+    "set-1x1": ("set", 1, 256), "session": ("session", 1, 256),
 }
 SETTINGS = {"tickTime": 10000}      # few timers: the server runs some fifty times slower than usual
 # the same string functions on every machine
