@@ -336,54 +336,69 @@ void kv_grow(struct kv *kv, uint64_t growth)
 }
 
 /*
- * LMDB splits a full page in its middle, so new keys in rising order would leave every page behind
- * them half full. Hence two walks: of each FILL_ROUND keys the first takes FILL_FIRST, and the
- * second brings the keys between those to pages that have room for them: 5 of 9 fill a page by
- * half, 9 of 9 by nine tenths. (5 of 8 would leave a fifth free, with 5 of 10 pages would
- * overflow.)
+ * New names come in rising order, and LMDB, which splits a full page in its middle unless the new
+ * key is the page's last, would leave the pages behind them half full. Hence two walks: of each
+ * `round` keys the first walk takes `first`, from the last key down, so that every split is in the
+ * middle; the second brings the others to pages that have room for just these.
  */
-enum { FILL_ROUND = 9, FILL_FIRST = 5 };
+struct fill {
+	size_t round, first;
+};
 
-static int write_walk(MDB_cursor *cur, const struct kv_overlay *o, bool first)
+static struct fill fill_of(const struct kv_env *e, const struct kv_overlay *o)
 {
-	const struct kv_rec *r;
-	uint32_t at = 0;
-	int rc = 0;
+	enum { PAGE_HEAD = 16, ENTRY_BYTES = 8 + 2 + 1, FEW = 20, MANY = 10 };
+	size_t each = (size_t)(kv_overlay_payload(o) / kv_overlay_count(o)) + ENTRY_BYTES;
+	size_t fit = (e->page_bytes - PAGE_HEAD) / each;
 
-	/* In key order: neighbours share their pages, and the cursor looks in its page first. */
-	struct kv_overlay_pos pos = kv_overlay_seek(o, PK_BYTES_NONE);
-	for (; rc == 0 && (r = kv_overlay_at(pos)) != NULL; kv_overlay_step(&pos)) {
-		bool in_first = at < FILL_FIRST;
+	if (fit < 2) /* such values have pages of their own */
+		return (struct fill){ 1, 1 };
+	/* mdb_page_split: of few keys one more than half stays below the new page, if they fit */
+	size_t below = (fit + 1) / 2 + (fit < FEW);
+	if (below > fit)
+		below = fit;
+	/* a tenth stays free where that is a whole key: not all are of one size */
+	return (struct fill){ fit - fit / MANY, fit + 1 - below };
+}
 
-		at = at + 1 < FILL_ROUND ? at + 1 : 0;
-		if (in_first != first)
-			continue;
-		MDB_val k = kv_mdb(pk_bytes(r->key, r->key_len));
-		MDB_val v = kv_mdb(pk_bytes(r->val, r->val_len));
+static int write_rec(MDB_cursor *cur, const struct kv_rec *r)
+{
+	MDB_val k = kv_mdb(pk_bytes(r->key, r->key_len));
+	MDB_val v = kv_mdb(pk_bytes(r->val, r->val_len));
 
-		if (!r->gone) {
-			rc = mdb_cursor_put(cur, &k, &v, 0);
-			continue;
-		}
-		rc = mdb_cursor_get(cur, &k, NULL, MDB_SET);
-		if (rc == 0)
-			rc = mdb_cursor_del(cur, 0);
-		else if (rc == MDB_NOTFOUND) /* put and deleted since the last commit */
-			rc = 0;
-	}
-	return rc;
+	if (!r->gone)
+		return mdb_cursor_put(cur, &k, &v, 0);
+	int rc = mdb_cursor_get(cur, &k, NULL, MDB_SET);
+	if (rc == 0)
+		return mdb_cursor_del(cur, 0);
+	return rc == MDB_NOTFOUND ? 0 : rc; /* put and deleted since the last commit */
 }
 
 static int write_overlay(struct kv_env *e, const struct kv_overlay *o, MDB_txn *txn)
 {
+	size_t count = kv_overlay_count(o), n = 0;
+	const struct kv_rec *r;
+	struct fill fill = fill_of(e, o);
 	MDB_cursor *cur;
 
 	int rc = mdb_cursor_open(txn, e->dbi, &cur);
 	if (rc != 0)
 		return rc;
-	rc = write_walk(cur, o, true);
-	if (rc == 0)
-		rc = write_walk(cur, o, false);
+	/* Both walks in key order: neighbours share their pages. */
+	const struct kv_rec **recs = pk_alloc(count * sizeof(*recs));
+	struct kv_overlay_pos pos = kv_overlay_seek(o, PK_BYTES_NONE);
+	for (; (r = kv_overlay_at(pos)) != NULL; kv_overlay_step(&pos))
+		recs[n++] = r;
+	PK_ASSERT(n == count);
+	for (size_t i = count; rc == 0 && i-- > 0;) {
+		if (i % fill.round < fill.first)
+			rc = write_rec(cur, recs[i]);
+	}
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		if (i % fill.round >= fill.first)
+			rc = write_rec(cur, recs[i]);
+	}
+	free(recs);
 	mdb_cursor_close(cur);
 	return rc;
 }
