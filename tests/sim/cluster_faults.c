@@ -74,11 +74,49 @@ static bool others_have_data(struct run *r, int but)
 	return with == others && (voters > 2 || !sim_voter(s, but));
 }
 
+/*
+ * The worst moment to lose a disk: of three, one is behind, and with the vote of the one that
+ * forgot it could lead once the third is gone too.
+ */
+static bool wipe_at_worst(struct run *r)
+{
+	struct sim *s = r->sim;
+	int leader = sim_leader(s), others[2], n = 0;
+
+	for (int i = 0; i < (int)sim_servers(s); i++) {
+		if (!sim_voter(s, i) || i == leader)
+			continue;
+		if (n == 2 || !sim_up(s, i) || sim_joining(s, i))
+			return false;
+		others[n++] = i;
+	}
+	if (leader < 0 || n != 2 || !sim_voter(s, leader))
+		return false;
+	int forgets = others[below(&r->rng, 2)], behind = others[0] + others[1] - forgets;
+	sim_heal(s);
+	sim_cut(s, leader, behind, true);
+	sim_cut(s, behind, leader, true);
+	sim_run(s, 50 + (int64_t)below(&r->rng, 400));
+	if (sim_violation(s) != NULL || !others_have_data(r, forgets))
+		return true;
+	sim_disk_slow(s, forgets, (int64_t)below(&r->rng, 100000), 0);
+	sim_crash(s, forgets, true);
+	sim_wipe(s, forgets);
+	sim_start(s, forgets);
+	sim_run(s, (int64_t)below(&r->rng, 1000));
+	sim_crash(s, leader, true);
+	sim_call_at(s, (2000 + (int64_t)below(&r->rng, 4000)) * SIM_MS, restart, r,
+		    (uint64_t)leader);
+	return true;
+}
+
 static void wipe(struct run *r)
 {
 	struct sim *s = r->sim;
 	int i = any_server(r);
 
+	if (chance(&r->rng, 40) && wipe_at_worst(r))
+		return;
 	if (!others_have_data(r, i) || sim_joining(s, i))
 		return;
 	sim_crash(s, i, true);
@@ -236,6 +274,13 @@ void faults_plan(struct run *r)
 	r->fault_every_ms = pk_rng_range(&r->rng, 50, 3000);
 }
 
+/* A fault may have taken longer. */
+static void run_until(struct sim *s, int64_t at_ms)
+{
+	if (at_ms > sim_now_ms(s))
+		sim_run(s, at_ms - sim_now_ms(s));
+}
+
 void faults_until(struct run *r, int64_t until_ms)
 {
 	struct pk_rng times = r->rng;
@@ -245,7 +290,7 @@ void faults_until(struct run *r, int64_t until_ms)
 		at_ms += 1 + (int64_t)below(&times, (uint64_t)(2 * r->fault_every_ms));
 		if (at_ms >= until_ms || sim_violation(r->sim) != NULL)
 			break;
-		sim_run(r->sim, at_ms - sim_now_ms(r->sim));
+		run_until(r->sim, at_ms);
 		size_t number = r->faults++;
 		if ((r->plan->some && !r->plan->keep[number]) || sim_violation(r->sim) != NULL)
 			continue;
@@ -253,7 +298,7 @@ void faults_until(struct run *r, int64_t until_ms)
 		pk_rng_seed(&r->rng, r->plan->seed << 12 ^ number ^ 0xfa017);
 		fault(r);
 	}
-	sim_run(r->sim, until_ms - sim_now_ms(r->sim));
+	run_until(r->sim, until_ms);
 }
 
 void faults_end(struct run *r)

@@ -9,9 +9,8 @@
 
 #define QUOTA_TOP   "/zookeeper/quota"
 #define CONFIG_PATH "/zookeeper/config"
-#define OVERDUE_US                                                                                 \
-	10000000 /* a removal may come so long after the change that undid its reason              \
-		  */
+/* A removal may come so long after the change that undid its reason. */
+#define OVERDUE_MS  10000
 
 struct node {
 	UT_hash_handle hh;
@@ -480,7 +479,8 @@ static bool was_overdue(struct model *m, const struct node *n)
 		if (overdue(m, &n->versions[i]))
 			return true;
 		const struct model_op *op = model_op(m, n->versions[i].zxid);
-		if (op != NULL && op->at_us < m->now_us - OVERDUE_US)
+		/* by the entries' times: it may have waited long for a majority */
+		if (op != NULL && op->time_ms < m->time_ms - OVERDUE_MS)
 			return false;
 	}
 	return false;
@@ -782,7 +782,7 @@ static void apply_op(struct model *m, const struct txn_op *op)
 				 .xid = op->xid,
 				 .origin = op->origin,
 				 .seq = op->seq,
-				 .at_us = m->now_us,
+				 .time_ms = m->time_ms,
 				 .id_count = op->id_count };
 	union {
 		struct zk_create_req create;

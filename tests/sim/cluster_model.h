@@ -34,7 +34,7 @@ struct model_op {
 	uint64_t session;
 	int32_t type, xid, err;
 	uint64_t origin, seq;
-	int64_t at_us;
+	int64_t time_ms;     /* of its entry */
 	size_t id_count;     /* identities that came along */
 	bool deferred;       /* a reconfig that was taken on: its reply comes with the TXN_CONFIG */
 	struct pk_buf reply; /* its body, to the byte; empty when err != 0 */
