@@ -69,6 +69,24 @@ struct event *event_add(struct sim *s, int64_t in_us, event_f *run, int server, 
 	return e;
 }
 
+void events_wake(struct sim *s, int server)
+{
+	int64_t until_us = s->servers[server].paused_until_us;
+	size_t count = s->events;
+	struct event **all = pk_memdup(s->heap, count * sizeof(struct event *));
+
+	if (until_us <= s->now_us)
+		count = 0;
+	else
+		s->events = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (all[i]->server == server && all[i]->at_us == until_us)
+			all[i]->at_us = s->now_us;
+		heap_push(s, all[i]);
+	}
+	free(all);
+}
+
 void sim_mix(struct sim *s, uint64_t v)
 {
 	uint64_t h = s->hash;

@@ -139,6 +139,8 @@ struct sim {
 
 struct event *event_add(struct sim *s, int64_t in_us, event_f *run, int server, void *p,
 			uint64_t n);
+/* What a pause of this server has put off happens now. */
+void events_wake(struct sim *s, int server);
 void sim_mix(struct sim *s, uint64_t v);
 struct frame *frame_new(uint8_t type, struct pk_bytes bytes);
 void frames_free(struct frames *f);

@@ -926,6 +926,8 @@ int sim_leader(const struct sim *s)
 void sim_pause(struct sim *s, int i, int64_t ms)
 {
 	sim_say(s, "server %d pauses %" PRId64 " ms", i, ms);
+	if (ms == 0)
+		events_wake(s, i);
 	s->servers[i].paused_until_us = s->now_us + ms * SIM_MS;
 }
 
