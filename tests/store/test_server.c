@@ -87,6 +87,15 @@ static int setup_small(void **state)
 	return world_new(state, options(3, 20000));
 }
 
+/* Commits that only a pause brings, and then hardly any log that a start reads. */
+static int setup_quiet(void **state)
+{
+	struct sim_options o = options(3, 64 << 20);
+
+	o.covered_count = 4;
+	return world_new(state, o);
+}
+
 static int setup_auth(void **state)
 {
 	struct sim_options o = options(1, 1 << 20);
@@ -689,6 +698,41 @@ static void test_a_server_down_during_an_election_needs_no_state(void **state)
 	assert_int_equal(sim_stats(w->s)->imports, 0);
 }
 
+static void test_a_restart_after_a_quiet_moment_has_nothing_to_replay(void **state)
+{
+	struct world *w = *state;
+	struct client *c = join(w, 0, follower(w));
+	char *data = pk_alloc(100001);
+	uint64_t applied[3];
+
+	memset(data, 'x', 100000);
+	client_create(c, ZK_OP_CREATE, "/a", NULL, 0);
+	for (int i = 0; i < 10; i++)
+		client_set(c, "/a", data, -1);
+	sim_run(w->s, 50);
+	for (int i = 0; i < 3; i++) /* amid the writes there was no reason for it */
+		assert_null(rlog_manifest_get(w->s->servers[i].log));
+	sim_run(w->s, 2000);
+	for (int i = 0; i < 3; i++) {
+		const struct rlog_manifest *m = rlog_manifest_get(w->s->servers[i].log);
+		applied[i] = tree_meta(server_tree(sim_server(w->s, i)))->index;
+		assert_non_null(m);
+		assert_int_equal(m->index, applied[i]);
+	}
+	for (int i = 0; i < 3; i++)
+		sim_crash(w->s, i, true);
+	for (int i = 0; i < 3; i++)
+		sim_start(w->s, i);
+	for (int i = 0; i < 3; i++) { /* nothing has been replayed yet */
+		assert_int_equal(tree_meta(server_tree(sim_server(w->s, i)))->index, applied[i]);
+		assert_int_equal(raft_node_last_index(server_raft(sim_server(w->s, i))),
+				 applied[i]);
+	}
+	sim_run(w->s, 3000);
+	assert_true(sim_settled(w->s));
+	free(data);
+}
+
 static void test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there(void **state)
 {
 	struct world *w = *state;
@@ -740,6 +784,7 @@ int main(void)
 		T(test_a_wiped_server_comes_back_to_the_same_leader, setup_small),
 		T(test_a_server_killed_when_it_had_just_begun_to_join_finds_the_others,
 		  setup_small),
+		T(test_a_restart_after_a_quiet_moment_has_nothing_to_replay, setup_quiet),
 		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
 		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
 		  setup_small),
