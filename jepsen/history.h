@@ -23,6 +23,8 @@
 #ifndef PK_JEPSEN_HISTORY_H
 #define PK_JEPSEN_HISTORY_H
 
+#include <stdio.h>
+
 #include "base/bytes.h"
 #include "base/err.h"
 #include "zkproto/record.h"
@@ -245,5 +247,7 @@ PK_CHECKED int hist_writer_close(struct hist_writer *w, struct pk_err *err); /* 
  */
 PK_CHECKED int history_load(struct history *h, const char *path, uint64_t *torn_bytes,
 			    struct pk_err *err);
+/* A file of either form, written to `out` as lines of JSON. */
+PK_CHECKED int hist_copy_json(const char *path, FILE *out, struct pk_err *err);
 
 #endif

@@ -73,12 +73,25 @@ int hist_writer_close(struct hist_writer *w, struct pk_err *err)
 /* ---- reading ---- */
 
 struct reading {
-	struct history *h;
+	struct history *h; /* NULL: it is printed */
+	FILE *out;
+	struct pk_buf line;
 	struct hist_scratch scratch;
 	struct pk_buf buf;
 	bool json, known;
 	uint64_t place; /* of buf's first byte; of JSON the number of lines before it */
 };
+
+static int take_event(struct reading *r, const struct hist_event *e, struct pk_err *err)
+{
+	if (r->h != NULL)
+		return history_add(r->h, e, err);
+	pk_buf_clear(&r->line);
+	hist_encode_json(&r->line, e);
+	if (fwrite(r->line.data, 1, r->line.len, r->out) != r->line.len)
+		return pk_err_sys(err, errno, "write");
+	return 0;
+}
 
 static int take_binary(struct reading *r, struct pk_err *err)
 {
@@ -87,7 +100,7 @@ static int take_binary(struct reading *r, struct pk_err *err)
 	int rc;
 
 	while ((rc = hist_decode(&in, &e, &r->scratch, err)) == 1) {
-		rc = history_add(r->h, &e, err);
+		rc = take_event(r, &e, err);
 		if (rc != 0)
 			break;
 	}
@@ -110,7 +123,7 @@ static int take_json(struct reading *r, struct pk_err *err)
 			continue;
 		int rc = hist_decode_json(line, &e, &r->scratch, err);
 		if (rc == 0)
-			rc = history_add(r->h, &e, err);
+			rc = take_event(r, &e, err);
 		if (rc != 0)
 			return pk_err_wrap(err, "line %" PRIu64, r->place);
 	}
@@ -154,20 +167,35 @@ static int read_all(struct reading *r, FILE *file, struct pk_err *err)
 	return rc;
 }
 
-int history_load(struct history *h, const char *path, uint64_t *torn_bytes, struct pk_err *err)
+static int load(struct reading *r, const char *path, uint64_t *torn_bytes, struct pk_err *err)
 {
-	struct reading r = { .h = h, .scratch = HIST_SCRATCH_INIT, .buf = PK_BUF_INIT };
 	FILE *file = fopen(path, "rbe");
 
 	if (file == NULL)
 		return pk_err_sys(err, errno, "history %s", path);
-	int rc = read_all(&r, file, err);
+	int rc = read_all(r, file, err);
 	if (rc == 0)
-		*torn_bytes = r.buf.len;
+		*torn_bytes = r->buf.len;
 	else
 		pk_err_wrap(err, "history %s", path);
 	pk_ignore(fclose(file), "it was only read");
-	hist_scratch_release(&r.scratch);
-	pk_buf_release(&r.buf);
+	hist_scratch_release(&r->scratch);
+	pk_buf_release(&r->buf);
+	pk_buf_release(&r->line);
 	return rc;
+}
+
+int history_load(struct history *h, const char *path, uint64_t *torn_bytes, struct pk_err *err)
+{
+	struct reading r = { .h = h };
+
+	return load(&r, path, torn_bytes, err);
+}
+
+int hist_copy_json(const char *path, FILE *out, struct pk_err *err)
+{
+	struct reading r = { .out = out };
+	uint64_t torn;
+
+	return load(&r, path, &torn, err);
 }

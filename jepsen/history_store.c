@@ -61,6 +61,24 @@ static void texts_release(struct htexts *t)
 	free(t->by_id);
 }
 
+/* Those above it are known as well: whoever climbs finds them. */
+static uint32_t path_id(struct history *h, struct pk_bytes path)
+{
+	uint32_t id;
+
+	if (path.len == 0)
+		return HIST_ROOT;
+	id = htext_find(&h->paths, path);
+	if (id != HIST_NO_INDEX)
+		return id;
+	id = htext_id(&h->paths, path);
+	for (size_t len = path.len; len-- > 1;)
+		if (path.data[len] == '/' &&
+		    htext_find(&h->paths, pk_bytes(path.data, len)) == HIST_NO_INDEX)
+			pk_ignore(htext_id(&h->paths, pk_bytes(path.data, len)), "it is there now");
+	return id;
+}
+
 /* ---- life ---- */
 
 struct history *history_new(void)
@@ -184,11 +202,6 @@ static struct hop hop_empty(void)
 	};
 }
 
-static uint32_t path_id(struct history *h, struct pk_bytes path)
-{
-	return path.len > 0 ? htext_id(&h->paths, path) : HIST_ROOT;
-}
-
 static uint32_t put_blob(struct history *h, struct pk_bytes bytes)
 {
 	uint32_t at = (uint32_t)h->blobs.len;
@@ -237,7 +250,7 @@ static void set_answered(struct history *h, struct hop *op, const struct hist_pa
 {
 	op->err = p->err;
 	if (p->created.len > 0)
-		op->created = htext_id(&h->paths, p->created);
+		op->created = path_id(h, p->created);
 	if (p->acl.data != NULL)
 		op->acl_got = htext_id(&h->texts, p->acl);
 	if (p->has_stat) {

@@ -1,0 +1,610 @@
+#include <inttypes.h>
+
+#include "jepsen/check_int.h"
+
+/*
+ * Each client's watches against the changes that the walk by zxid found. A watch is armed by the
+ * answer of the request that sets it; from then on every sure change of what it watches is due: its
+ * event must have come before the first answer whose zxid is not below the change's. An event that
+ * came must be of a change that is due to a watch that is armed.
+ *
+ * After a reconnect one-shot watches are due all that happened since (setWatches looks at the
+ * node, so which event tells it is open, and a node that came and went again may be told or not);
+ * persistent ones miss what happened meanwhile, as in ZooKeeper.
+ */
+
+struct armed {
+	UT_hash_handle hh;
+	struct armed_key {
+		uint32_t session, path, kind;
+	} key;
+	int64_t from;            /* changes above it are told */
+	int64_t must;            /* and those above this must be */
+	bool absent;             /* set by exists of what was not there */
+	bool away;               /* there was a reconnect since */
+	uint32_t next;           /* of its list: the first change not told yet */
+	HIST_VEC(uint32_t) told; /* of persistent ones: later changes that were told already */
+	uint32_t heap;           /* its entry there is of this generation */
+	struct armed *of_session, *of_session_prev;
+};
+
+struct due {
+	int64_t zxid;
+	struct armed_key key; /* it may be gone by then, or be another: heap tells */
+	uint32_t heap;
+};
+
+struct watcher { /* a session */
+	HIST_VEC(struct due) heap;
+	struct armed *armed;
+	int64_t last_told; /* zxid of the last event's change */
+	int64_t ahead;     /* the highest zxid told of since the last answer */
+	uint32_t generation;
+	bool catching_up; /* connected again, nothing answered yet */
+	bool connected;
+};
+
+struct list {
+	uint32_t first, count;
+};
+
+struct watching {
+	struct check *c;
+	struct watcher *watchers;
+	struct armed *by_key;
+	struct sort_item *own;   /* changes by path and zxid */
+	struct sort_item *below; /* changes by watched root and zxid */
+	struct list *own_of, *below_of;
+};
+
+/* ---- lists of changes ---- */
+
+static struct list *list_up(struct check *c, struct sort_item *items, size_t count)
+{
+	struct list *lists = pk_alloc((c->h->paths.count + 1) * sizeof(*lists));
+	struct sort_item *keyed = pk_alloc((count + 1) * sizeof(*keyed));
+
+	/* by zxid, then by path: the sort is stable; key holds the path already */
+	for (size_t i = 0; i < count; i++)
+		keyed[i] = (struct sort_item){ (uint64_t)c->changes.at[items[i].val].hi,
+					       (uint32_t)i };
+	check_sort(keyed, count);
+	for (size_t i = 0; i < count; i++)
+		keyed[i].key = items[keyed[i].val].key, keyed[i].val = items[keyed[i].val].val;
+	check_sort(keyed, count);
+	memcpy(items, keyed, count * sizeof(*items));
+	free(keyed);
+	for (size_t i = 0; i < count; i++) {
+		struct list *l = &lists[items[i].key];
+		if (l->count++ == 0)
+			l->first = (uint32_t)i;
+	}
+	return lists;
+}
+
+static void lists_make(struct watching *w)
+{
+	struct check *c = w->c;
+	HIST_VEC(struct sort_item) below = { 0 };
+
+	w->own = pk_alloc((c->changes.count + 1) * sizeof(*w->own));
+	for (uint32_t i = 0; i < c->changes.count; i++) {
+		const struct change *change = &c->changes.at[i];
+		w->own[i] = (struct sort_item){ change->path, i };
+		if (!c->recursive_watches || change->type == ZK_EVENT_CHILDREN_CHANGED)
+			continue;
+		for (uint32_t at = change->path; at != NONE; at = c->nodes[at].parent)
+			if (c->nodes[at].watch_root)
+				*HIST_PUSH(&below) = (struct sort_item){ at, i };
+	}
+	w->own_of = list_up(c, w->own, c->changes.count);
+	w->below_of = list_up(c, below.at, below.count);
+	w->below = below.at;
+}
+
+static bool fires(uint32_t kind, int32_t type)
+{
+	switch (kind) {
+	case HIST_WATCH_DATA:
+		return type != ZK_EVENT_CHILDREN_CHANGED;
+	case HIST_WATCH_CHILD:
+		return type == ZK_EVENT_CHILDREN_CHANGED || type == ZK_EVENT_DELETED;
+	case HIST_WATCH_PERSISTENT:
+		return true;
+	case HIST_WATCH_RECURSIVE:
+		return type != ZK_EVENT_CHILDREN_CHANGED;
+	default: /* there are no others */
+		return false;
+	}
+}
+
+static bool one_shot(const struct armed *a)
+{
+	return a->key.kind == HIST_WATCH_DATA || a->key.kind == HIST_WATCH_CHILD;
+}
+
+static const struct change *change_at(const struct watching *w, const struct armed *a, uint32_t i)
+{
+	bool below = a->key.kind == HIST_WATCH_RECURSIVE;
+	struct list l = below ? w->below_of[a->key.path] : w->own_of[a->key.path];
+
+	if (i >= l.count)
+		return NULL;
+	return &w->c->changes.at[(below ? w->below : w->own)[l.first + i].val];
+}
+
+/* The first change of its list above a zxid. */
+static uint32_t list_after(const struct watching *w, const struct armed *a, int64_t zxid)
+{
+	struct list l = a->key.kind == HIST_WATCH_RECURSIVE ? w->below_of[a->key.path]
+							    : w->own_of[a->key.path];
+	uint32_t lo = 0, hi = l.count;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (change_at(w, a, mid)->hi <= zxid)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* ---- what is due ---- */
+
+static void heap_swap(struct watcher *s, uint32_t a, uint32_t b)
+{
+	struct due d = s->heap.at[a];
+
+	s->heap.at[a] = s->heap.at[b];
+	s->heap.at[b] = d;
+}
+
+static void heap_push(struct watcher *s, int64_t zxid, struct armed *a)
+{
+	a->heap = ++s->generation;
+	*HIST_PUSH(&s->heap) = (struct due){ zxid, a->key, a->heap };
+	for (uint32_t i = s->heap.count - 1; i > 0;) {
+		uint32_t up = (i - 1) / 2;
+		if (s->heap.at[up].zxid <= s->heap.at[i].zxid)
+			break;
+		heap_swap(s, i, up);
+		i = up;
+	}
+}
+
+static void heap_pop(struct watcher *s)
+{
+	s->heap.at[0] = s->heap.at[--s->heap.count];
+	for (uint32_t i = 0;;) {
+		uint32_t least = i;
+		for (uint32_t kid = 2 * i + 1; kid <= 2 * i + 2; kid++)
+			if (kid < s->heap.count && s->heap.at[kid].zxid < s->heap.at[least].zxid)
+				least = kid;
+		if (least == i)
+			return;
+		heap_swap(s, i, least);
+		i = least;
+	}
+}
+
+static bool was_told(const struct armed *a, uint32_t i)
+{
+	for (uint32_t k = 0; k < a->told.count; k++)
+		if (a->told.at[k] == i)
+			return true;
+	return false;
+}
+
+/* Its next sure change becomes due. */
+static void schedule(struct watching *w, struct armed *a)
+{
+	const struct change *change;
+
+	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
+		if (change->sure && change->hi > a->must && fires(a->key.kind, change->type) &&
+		    !was_told(a, i)) {
+			heap_push(&w->watchers[a->key.session], change->hi, a);
+			return;
+		}
+	}
+	a->heap = 0;
+}
+
+static void disarm(struct watching *w, struct armed *a)
+{
+	struct watcher *s = &w->watchers[a->key.session];
+
+	HASH_DEL(w->by_key, a);
+	if (a->of_session_prev != NULL)
+		a->of_session_prev->of_session = a->of_session;
+	else
+		s->armed = a->of_session;
+	if (a->of_session != NULL)
+		a->of_session->of_session_prev = a->of_session_prev;
+	free(a->told.at);
+	free(a);
+}
+
+static struct armed *find(struct watching *w, uint32_t session, uint32_t path, uint32_t kind)
+{
+	struct armed_key key = { session, path, kind };
+	struct armed *a;
+
+	HASH_FIND(hh, w->by_key, &key, sizeof(key), a);
+	return a;
+}
+
+static void disarm_all(struct watching *w, uint32_t session)
+{
+	while (w->watchers[session].armed != NULL)
+		disarm(w, w->watchers[session].armed);
+	w->watchers[session].heap.count = 0;
+}
+
+static void arm(struct watching *w, uint32_t op_index, const struct hop *op)
+{
+	struct check *c = w->c;
+	struct watcher *s = &w->watchers[op->session];
+
+	if (find(w, op->session, op->path, op->watch) != NULL)
+		return;
+	struct armed *a = pk_alloc(sizeof(*a));
+	a->key = (struct armed_key){ op->session, op->path, op->watch };
+	a->must = c->zxids[op_index];
+	a->from = c->los != NULL ? c->los[op_index] : a->must;
+	a->absent = op->err == ZK_ENONODE;
+	a->next = list_after(w, a, a->from);
+	a->of_session = s->armed;
+	if (s->armed != NULL)
+		s->armed->of_session_prev = a;
+	s->armed = a;
+	HASH_ADD(hh, w->by_key, key, sizeof(a->key), a);
+	schedule(w, a);
+}
+
+/* ---- an answer came ---- */
+
+static enum check_rule rule_of(const struct armed *a)
+{
+	if (a->away)
+		return CHECK_WATCH_RECONNECT;
+	return one_shot(a) ? CHECK_WATCH_FIRST : CHECK_WATCH_PERSISTENT;
+}
+
+/* Came and went while the client was away: setWatches sees nothing. */
+static bool passed_by(const struct watching *w, const struct armed *a, int64_t zxid)
+{
+	const struct change *change;
+	int32_t last = 0;
+
+	if (!a->away || !a->absent || a->key.kind != HIST_WATCH_DATA)
+		return false;
+	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL && change->hi <= zxid; i++)
+		last = change->type;
+	return last == ZK_EVENT_DELETED;
+}
+
+static void due_until(struct watching *w, uint32_t op_index, uint32_t session, int64_t zxid)
+{
+	struct check *c = w->c;
+	struct watcher *s = &w->watchers[session];
+
+	while (s->heap.count > 0 && s->heap.at[0].zxid <= zxid) {
+		struct due d = s->heap.at[0];
+		heap_pop(s);
+		struct armed *a = find(w, d.key.session, d.key.path, d.key.kind);
+		if (a == NULL || a->heap != d.heap)
+			continue;
+		uint32_t i = a->next;
+		const struct change *change = change_at(w, a, i);
+		while (!change->sure || change->hi <= a->must ||
+		       !fires(a->key.kind, change->type) || was_told(a, i))
+			change = change_at(w, a, ++i); /* schedule found it */
+		if (s->catching_up && passed_by(w, a, zxid)) {
+			a->next = list_after(w, a, zxid);
+			schedule(w, a);
+			continue;
+		}
+		check_judged(c, rule_of(a));
+		struct pk_bytes path = hist_path(c->h, change->path);
+		check_bad_op(c, rule_of(a), op_index,
+			     "%s of %.*s at zxid %#" PRIx64 " was not told to the %s watch on it",
+			     zk_event_name(change->type), (int)path.len, path.data,
+			     (uint64_t)change->hi, hist_watch_name((int32_t)a->key.kind));
+		if (one_shot(a)) {
+			disarm(w, a);
+		} else {
+			*HIST_PUSH(&a->told) = i;
+			schedule(w, a);
+		}
+	}
+}
+
+/* The first answer after a reconnect: what happened up to it was told, or is not to be told. */
+static void caught_up(struct watching *w, uint32_t session, int64_t zxid)
+{
+	struct watcher *s = &w->watchers[session];
+
+	for (struct armed *a = s->armed; a != NULL; a = a->of_session) {
+		a->away = false;
+		if (zxid > a->must)
+			a->must = zxid;
+		a->next = list_after(w, a, a->must);
+		a->told.count = 0;
+		schedule(w, a);
+	}
+	s->catching_up = false;
+	s->last_told = 0;
+}
+
+static uint32_t kinds_of_type(int32_t type)
+{
+	switch (type) {
+	case ZK_WATCHER_CHILDREN:
+		return 1u << HIST_WATCH_CHILD;
+	case ZK_WATCHER_DATA:
+		return 1u << HIST_WATCH_DATA;
+	case ZK_WATCHER_ANY:
+		return UINT32_MAX;
+	case 4:
+		return 1u << HIST_WATCH_PERSISTENT;
+	case 5:
+		return 1u << HIST_WATCH_RECURSIVE;
+	default: /* refused by servers */
+		return 0;
+	}
+}
+
+static bool judged_process(const struct watching *w, uint32_t process)
+{
+	return (w->c->h->procs.at[process]->flags & HIST_CLIENT_ORDERED) != 0;
+}
+
+static void on_done(struct watching *w, uint32_t index)
+{
+	struct check *c = w->c;
+	const struct hop *op = &c->h->ops.at[index];
+	int64_t zxid = c->zxids[index];
+
+	if (op->session == NONE || zxid <= 0 || !judged_process(w, op->process) ||
+	    op->op == ZK_OP_AUTH || op->op == ZK_OP_SASL)
+		return;
+	struct watcher *s = &w->watchers[op->session];
+	if (s->ahead > zxid && c->opts.peer == CHECK_PADDOCK)
+		check_bad_op(c, CHECK_WATCH_ORDER, index,
+			     "an event before it told of a change at zxid %#" PRIx64,
+			     (uint64_t)s->ahead);
+	s->ahead = 0;
+	due_until(w, index, op->session, zxid);
+	if (s->catching_up)
+		caught_up(w, op->session, zxid);
+	bool sets = op->watch != HIST_WATCH_NONE &&
+		    (op->err == ZK_OK || (op->op == ZK_OP_EXISTS && op->err == ZK_ENONODE));
+	if (sets)
+		arm(w, index, op);
+	if (op->op == ZK_OP_REMOVE_WATCHES && op->status == HOP_OK) {
+		for (uint32_t kind = 1; kind < HIST_WATCHES; kind++) {
+			struct armed *a = find(w, op->session, op->path, kind);
+			if (a != NULL && (kinds_of_type(op->mode) & 1u << kind) != 0)
+				disarm(w, a);
+		}
+	}
+}
+
+/* ---- an event came ---- */
+
+/* The first change not told yet that this event may tell, and would have to; NULL: none. */
+static const struct change *change_for(const struct watching *w, const struct armed *a,
+				       const struct hwatch *e, uint32_t *at)
+{
+	const struct change *change;
+
+	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
+		if (change->path == e->path && change->type == e->event && !was_told(a, i)) {
+			*at = i;
+			return change;
+		}
+		/* A one-shot watch goes with the first; what is not sure may not have been. */
+		if (one_shot(a) && change->sure && change->hi > a->must && !a->away &&
+		    fires(a->key.kind, change->type))
+			return NULL;
+	}
+	return NULL;
+}
+
+/* After a reconnect any of a one-shot watch's events tells that something was missed. */
+static bool missed_something(const struct watching *w, const struct armed *a)
+{
+	return a->away && change_at(w, a, a->next) != NULL;
+}
+
+struct told {
+	struct armed *watches[HIST_WATCHES + 64];
+	uint32_t count;
+};
+
+static void gather(struct watching *w, const struct hwatch *e, struct told *t)
+{
+	t->count = 0;
+	for (uint32_t kind = 1; kind < HIST_WATCH_RECURSIVE; kind++) {
+		struct armed *a = find(w, e->session, e->path, kind);
+		if (a != NULL && fires(kind, e->event))
+			t->watches[t->count++] = a;
+	}
+	if (!w->c->recursive_watches || e->event == ZK_EVENT_CHILDREN_CHANGED)
+		return;
+	for (uint32_t at = e->path; at != NONE; at = w->c->nodes[at].parent) {
+		struct armed *a = w->c->nodes[at].watch_root
+					  ? find(w, e->session, at, HIST_WATCH_RECURSIVE)
+					  : NULL;
+		if (a != NULL && t->count < PK_COUNT(t->watches))
+			t->watches[t->count++] = a;
+	}
+}
+
+static void tell(struct watching *w, const struct hwatch *e, uint32_t process, enum check_rule rule,
+		 const char *what)
+{
+	struct check *c = w->c;
+	struct pk_bytes path = hist_path(c->h, e->path);
+
+	check_bad(c, rule, c->h->procs.at[process]->id, e->time_ns, 0,
+		  "process %" PRIu32 " session %#" PRIx64 " at %.6f s: %s %.*s: %s",
+		  c->h->procs.at[process]->id, c->sessions[e->session].id, (double)e->time_ns / 1e9,
+		  zk_event_name(e->event), (int)path.len, path.data, what);
+}
+
+/* This watch was told: of `best`, if that could be found out. */
+static void tell_watch(struct watching *w, struct armed *a, const struct hwatch *e,
+		       const struct change *best)
+{
+	const struct change *change, *skip;
+	uint32_t at;
+
+	check_judged(w->c, rule_of(a));
+	if (one_shot(a) ||
+	    (w->c->opts.peer == CHECK_ZOOKEEPER && a->key.path == e->path)) { /* it may be gone */
+		disarm(w, a);
+		return;
+	}
+	change = change_for(w, a, e, &at);
+	if (change == NULL || best == NULL || change->hi != best->hi)
+		return;
+	*HIST_PUSH(&a->told) = at;
+	/* It may as well have been of the next sure one: that is not due any more. */
+	uint32_t last = at;
+	while (change != NULL && !change->sure) {
+		change = change_for(w, a, e, &at);
+		if (change != NULL)
+			*HIST_PUSH(&a->told) = at;
+	}
+	/* On over what was told, and over what may not have been. */
+	while ((skip = change_at(w, a, a->next)) != NULL &&
+	       (was_told(a, a->next) || (!skip->sure && a->next < last))) {
+		for (uint32_t k = 0; k < a->told.count; k++)
+			if (a->told.at[k] == a->next)
+				a->told.at[k] = a->told.at[--a->told.count];
+		a->next++;
+	}
+	schedule(w, a);
+}
+
+static void judge_event(struct watching *w, const struct hwatch *e, uint32_t process)
+{
+	struct check *c = w->c;
+	struct watcher *s = &w->watchers[e->session];
+	const struct change *best = NULL;
+	const struct node *n = &c->nodes[e->path];
+	bool missed = false, away = false;
+	struct told t;
+	uint32_t at;
+
+	gather(w, e, &t);
+	bool lenient = n->system || n->foggy;
+	if (t.count == 0) {
+		if (lenient || c->opts.peer == CHECK_ZOOKEEPER) {
+			c->report->events_unjudged++;
+			return;
+		}
+		tell(w, e, process, CHECK_WATCH_ONCE, "this session has no watch there (any more)");
+		return;
+	}
+	for (uint32_t i = 0; i < t.count; i++) {
+		const struct change *change = change_for(w, t.watches[i], e, &at);
+		if (change != NULL && (best == NULL || change->hi < best->hi))
+			best = change;
+		missed |= missed_something(w, t.watches[i]) && one_shot(t.watches[i]);
+		away |= t.watches[i]->away;
+	}
+	if (best == NULL && !missed) {
+		if (lenient)
+			c->report->events_unjudged++;
+		else
+			tell(w, e, process, CHECK_WATCH_ONCE,
+			     "there was no such change to be told next");
+	} else {
+		c->report->events_judged++;
+		check_judged(c, CHECK_WATCH_ONCE);
+	}
+	if (best != NULL && best->sure && !away && !s->catching_up && !lenient) {
+		check_judged(c, CHECK_WATCH_ORDER);
+		if (best->hi < s->last_told)
+			tell(w, e, process, CHECK_WATCH_ORDER,
+			     "an event of a later change came before it");
+		s->last_told = best->hi;
+		if (best->hi > s->ahead)
+			s->ahead = best->hi;
+	}
+	for (uint32_t i = 0; i < t.count; i++)
+		tell_watch(w, t.watches[i], e, best);
+}
+
+static void on_state(struct watching *w, const struct hstate *e)
+{
+	struct watcher *s = &w->watchers[e->session];
+	bool again = (w->c->h->procs.at[e->process]->flags & HIST_CLIENT_REWATCH) != 0;
+
+	switch ((enum hist_state)e->state) {
+	case HIST_CONNECTED:
+		if (s->connected && !again)
+			disarm_all(w, e->session);
+		if (s->connected && s->armed != NULL) {
+			s->catching_up = true;
+			for (struct armed *a = s->armed; a != NULL; a = a->of_session) {
+				a->away = true;
+				if (!one_shot(a))
+					a->heap = 0; /* nothing is due until it is caught up */
+			}
+		}
+		s->connected = true;
+		s->ahead = s->last_told = 0;
+		break;
+	case HIST_DISCONNECTED:
+		s->ahead = 0;
+		if (!again)
+			disarm_all(w, e->session);
+		break;
+	case HIST_EXPIRED:
+	case HIST_CLOSED:
+	case HIST_ABANDONED:
+		disarm_all(w, e->session);
+		break;
+	case HIST_STATE_NONE:
+	case HIST_STATES:
+		break;
+	}
+}
+
+void check_watches(struct check *c)
+{
+	const struct history *h = c->h;
+	struct watching w = { .c = c };
+
+	w.watchers = pk_alloc((h->sessions.count + 1) * sizeof(*w.watchers));
+	lists_make(&w);
+	for (uint32_t i = 0; i < h->items.count; i++) {
+		const struct hist_item *item = &h->items.at[i];
+		if (item->type == ITEM_DONE) {
+			on_done(&w, item->index);
+		} else if (item->type == ITEM_SESSION) {
+			on_state(&w, &h->states.at[item->index]);
+		} else if (item->type == ITEM_WATCH) {
+			const struct hwatch *e = &h->watches.at[item->index];
+			if (e->session == NONE || !judged_process(&w, item->process) ||
+			    e->event > ZK_EVENT_CHILDREN_CHANGED)
+				c->report->events_unjudged++;
+			else
+				judge_event(&w, e, item->process);
+		}
+	}
+	for (uint32_t i = 0; i < h->sessions.count; i++) {
+		disarm_all(&w, i);
+		free(w.watchers[i].heap.at);
+	}
+	free(w.watchers);
+	free(w.own);
+	free(w.below);
+	free(w.own_of);
+	free(w.below_of);
+}
