@@ -9,6 +9,7 @@
  */
 
 #define SEQUENCE_DIGITS 10u
+#define NS_PER_MS       1000000
 
 uint32_t check_session(const struct check *c, int64_t owner)
 {
@@ -199,6 +200,15 @@ static void set_acl(struct check *c, struct state *s, const struct hop *op)
 		s->known &= (uint16_t)~K_ACL;
 }
 
+/* May it end, ever in this history, without anybody being told at which zxid? */
+static bool may_end_untold(const struct check *c, const struct csession *s)
+{
+	int64_t due = s->heard_ns + s->timeout_ns - c->opts.session_early_ms * NS_PER_MS;
+
+	return s->end_zxid == 0 &&
+	       (s->close_floor != INT64_MAX || s->timeout_ns == 0 || c->h->last_ns >= due);
+}
+
 void apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t op_index,
 		  int64_t zxid, int64_t hi)
 {
@@ -207,6 +217,7 @@ void apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t
 	uint32_t session = c->h->ops.at[op_index].session;
 
 	keep_version(c, n, zxid != ZXID_UNKNOWN ? zxid : hi);
+	owner_unlink(c, n); /* when it was there, which was told as a violation */
 	n->s = (struct state){ .there = THERE_YES,
 			       .kind = (uint8_t)kind_of(op),
 			       .known = K_ALL & ~(K_CTIME | K_MTIME),
@@ -221,7 +232,7 @@ void apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t
 		n->s.known &= (uint16_t) ~(session == NONE ? K_OWNER : 0);
 		n->s.owner = session != NONE ? (int64_t)c->sessions[session].id : 0;
 		owner_link(c, n);
-		if (session == NONE || c->sessions[session].end_zxid == 0) {
+		if (session == NONE || may_end_untold(c, &c->sessions[session])) {
 			n->foggy = true; /* when it goes may never be told */
 			if (n->parent != NONE)
 				c->nodes[n->parent].foggy = true;

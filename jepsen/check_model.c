@@ -654,10 +654,11 @@ static void learn_kids(struct check *c, struct node *n, struct pk_bytes names)
 
 static void learn(struct check *c, struct node *n, const struct look *at, const struct seen *s)
 {
+	const unsigned main_fields = K_CZXID | K_MZXID | K_VERSION;
 	struct state *m = &n->s;
 
 	if (m->there == THERE_UNKNOWN ||
-	    (!s->absent && (m->known & D_SELF) != D_SELF && at->zxid > n->learned))
+	    (!s->absent && (m->known & main_fields) != main_fields && at->zxid > n->learned))
 		n->learned = at->zxid;
 	if (m->there == THERE_UNKNOWN) {
 		*m = (struct state){ .there = s->absent ? THERE_NO : THERE_YES };
@@ -958,9 +959,10 @@ static enum check_rule why(struct check *c, const struct look *at, const struct 
 		return check_why(c, at, n->path, s->absent);
 	if (d == K_ACL)
 		return CHECK_ACL;
-	if (at->final && (d & (K_CZXID | K_MZXID | K_DATA | K_KIDS)) != 0)
+	unsigned content = K_CZXID | K_MZXID | K_DATA | (s->has_data ? K_BYTES : 0);
+	if (at->final && (d & (content | K_KIDS)) != 0)
 		return CHECK_ACKNOWLEDGED_LOST;
-	if ((d & (K_MZXID | K_CZXID | K_DATA)) != 0)
+	if ((d & content) != 0)
 		return n->by_multi ? CHECK_MULTI_ATOMIC : CHECK_READ_STATE;
 	if ((d & K_KIDS) != 0) {
 		/* A session's nodes gone in part are told as such. */

@@ -496,7 +496,7 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 	struct watcher *s = &w->watchers[e->session];
 	const struct change *best = NULL;
 	const struct node *n = &c->nodes[e->path];
-	bool missed = false, away = false;
+	bool missed = false, away = false, firm = false;
 	struct told t;
 	uint32_t at;
 
@@ -512,8 +512,10 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 	}
 	for (uint32_t i = 0; i < t.count; i++) {
 		const struct change *change = change_for(w, t.watches[i], e, &at);
-		if (change != NULL && (best == NULL || change->hi < best->hi))
+		if (change != NULL && (best == NULL || change->hi < best->hi)) {
 			best = change;
+			firm = change->hi > t.watches[i]->must;
+		}
 		missed |= missed_something(w, t.watches[i]) && one_shot(t.watches[i]);
 		away |= t.watches[i]->away;
 	}
@@ -527,7 +529,7 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 		c->report->events_judged++;
 		check_judged(c, CHECK_WATCH_ONCE);
 	}
-	if (best != NULL && best->sure && !away && !s->catching_up && !lenient) {
+	if (best != NULL && best->sure && firm && !away && !s->catching_up && !lenient) {
 		check_judged(c, CHECK_WATCH_ORDER);
 		if (best->hi < s->last_told)
 			tell(w, e, process, CHECK_WATCH_ORDER,

@@ -1,0 +1,686 @@
+#include "tests/lib/test.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "tests/jepsen/story.h"
+
+/*
+ * For each rule a history that keeps it, and the same with one thing changed, which is refused by
+ * that rule's name. The parameter tells which: false the good one.
+ */
+
+/* ---- telling ---- */
+
+void wait_ms(struct story *s, int64_t ms)
+{
+	s->now_ms += ms;
+}
+
+void add(struct story *s, struct hist_event e)
+{
+	struct pk_err err = PK_ERR_INIT;
+
+	e.time_ns = ++s->now_ms * 1000000;
+	if (history_add(s->h, &e, &err) != 0)
+		fail_msg("%s", err.text);
+}
+
+void session(struct story *s, uint32_t p, enum hist_state state)
+{
+	add(s, (struct hist_event){ .kind = HIST_SESSION,
+				    .process = p,
+				    .session = 0x100 + p,
+				    .server = p,
+				    .state = state,
+				    .timeout_ms = state == HIST_CONNECTED ? 4000 : 0 });
+}
+
+struct story story_new(void)
+{
+	struct story s = { .h = history_new(), .opts = CHECK_OPTS_INIT };
+
+	for (uint32_t p = 1; p <= 3; p++) {
+		add(&s, (struct hist_event){
+				.kind = HIST_CLIENT, .process = p, .flags = HIST_CLIENT_ALL });
+		session(&s, p, HIST_CONNECTED);
+	}
+	return s;
+}
+
+void story_end(struct story *s)
+{
+	check_report_release(&s->report);
+	history_free(s->h);
+}
+
+static struct hist_event of(uint32_t p, enum hist_kind kind, uint64_t call)
+{
+	return (struct hist_event){
+		.kind = kind, .process = p, .session = 0x100 + p, .server = p, .call = call
+	};
+}
+
+uint64_t asks_multi(struct story *s, uint32_t p, const struct hist_part *parts, uint32_t count)
+{
+	struct hist_event e = of(p, HIST_INVOKE, ++s->call);
+
+	e.part.op = ZK_OP_MULTI;
+	e.parts = parts;
+	e.part_count = count;
+	add(s, e);
+	return s->call;
+}
+
+uint64_t asks(struct story *s, uint32_t p, struct hist_part asked)
+{
+	struct hist_event e = of(p, HIST_INVOKE, ++s->call);
+
+	e.part = asked;
+	add(s, e);
+	return s->call;
+}
+
+void ok(struct story *s, uint32_t p, uint64_t call, int64_t zxid, struct hist_part answer)
+{
+	struct hist_event e = of(p, HIST_OK, call);
+
+	e.zxid = zxid;
+	e.part = answer;
+	add(s, e);
+}
+
+void ok_multi(struct story *s, uint32_t p, uint64_t call, int64_t zxid,
+	      const struct hist_part *parts, uint32_t count)
+{
+	struct hist_event e = of(p, HIST_OK, call);
+
+	e.zxid = zxid;
+	e.parts = parts;
+	e.part_count = count;
+	add(s, e);
+}
+
+void fails(struct story *s, uint32_t p, uint64_t call, int64_t zxid, int32_t err)
+{
+	struct hist_event e = of(p, HIST_FAIL, call);
+
+	e.zxid = zxid;
+	e.part.err = err;
+	add(s, e);
+}
+
+void lost(struct story *s, uint32_t p, uint64_t call)
+{
+	struct hist_event e = of(p, HIST_INFO, call);
+
+	e.part.err = ZK_ECONNECTIONLOSS;
+	add(s, e);
+}
+
+void told(struct story *s, uint32_t p, int32_t event, const char *path)
+{
+	struct hist_event e = of(p, HIST_WATCH, 0);
+
+	e.event = event;
+	e.part.path = TXT(path);
+	add(s, e);
+}
+
+static struct hist_part part(int32_t op, const char *path)
+{
+	return (struct hist_part){ .op = op, .path = TXT(path), .version = ZK_VERSION_ANY };
+}
+
+static struct hist_part part_data(int32_t op, const char *path, const char *data)
+{
+	struct hist_part p = part(op, path);
+
+	p.data = TXT(data);
+	if (op != ZK_OP_SET_DATA)
+		p.version = 0;
+	return p;
+}
+
+void creates_mode(struct story *s, uint32_t p, const char *path, int32_t mode, const char *created,
+		  int64_t zxid)
+{
+	struct hist_part asked = part_data(ZK_OP_CREATE, path, "");
+
+	asked.mode = mode;
+	uint64_t call = asks(s, p, asked);
+	ok(s, p, call, zxid, (struct hist_part){ .created = TXT(created) });
+}
+
+void creates(struct story *s, uint32_t p, const char *path, const char *data, int64_t zxid)
+{
+	uint64_t call = asks(s, p, part_data(ZK_OP_CREATE, path, data));
+
+	ok(s, p, call, zxid, (struct hist_part){ .created = TXT(path) });
+}
+
+void deletes(struct story *s, uint32_t p, const char *path, int64_t zxid)
+{
+	uint64_t call = asks(s, p, part(ZK_OP_DELETE, path));
+
+	ok(s, p, call, zxid, (struct hist_part){ 0 });
+}
+
+void sets(struct story *s, uint32_t p, const char *path, const char *data, int64_t zxid)
+{
+	uint64_t call = asks(s, p, part_data(ZK_OP_SET_DATA, path, data));
+
+	ok(s, p, call, zxid, (struct hist_part){ 0 });
+}
+
+void watches(struct story *s, uint32_t p, int32_t op, const char *path, int32_t watch,
+	     const char *data, int64_t zxid)
+{
+	struct hist_part asked = part(op, path);
+
+	asked.version = 0;
+	asked.watch = watch;
+	uint64_t call = asks(s, p, asked);
+	if (data == NULL) {
+		fails(s, p, call, zxid, ZK_ENONODE);
+	} else {
+		struct hist_part answer = { 0 };
+		if (op == ZK_OP_GET_DATA)
+			answer.data = TXT(data);
+		ok(s, p, call, zxid, answer);
+	}
+}
+
+void gets(struct story *s, uint32_t p, const char *path, const char *data, int64_t zxid)
+{
+	watches(s, p, ZK_OP_GET_DATA, path, HIST_WATCH_NONE, data, zxid);
+}
+
+void gets_stat(struct story *s, uint32_t p, const char *path, struct zk_stat stat, int64_t zxid)
+{
+	struct hist_part asked = part(ZK_OP_EXISTS, path);
+
+	asked.version = 0;
+	uint64_t call = asks(s, p, asked);
+	ok(s, p, call, zxid, (struct hist_part){ .has_stat = true, .stat = stat });
+}
+
+void lists(struct story *s, uint32_t p, const char *path, const char *names, int64_t zxid)
+{
+	struct hist_part asked = part(ZK_OP_GET_CHILDREN, path);
+
+	asked.version = 0;
+	uint64_t call = asks(s, p, asked);
+	ok(s, p, call, zxid, (struct hist_part){ .has_names = true, .names = TXT(names) });
+}
+
+void syncs(struct story *s, uint32_t p, int64_t zxid)
+{
+	uint64_t call = asks(s, p, (struct hist_part){ .op = ZK_OP_SYNC, .path = TXT("/a") });
+
+	ok(s, p, call, zxid, (struct hist_part){ 0 });
+}
+
+static void judge(struct story *s)
+{
+	check_report_release(&s->report);
+	check_run(s->h, &s->opts, &s->report);
+}
+
+static void show(struct story *s)
+{
+	struct pk_buf text = PK_BUF_INIT;
+
+	check_report_text(&s->report, &text);
+	print_message("%s", pk_buf_str(&text));
+	pk_buf_release(&text);
+}
+
+void story_valid(struct story *s)
+{
+	judge(s);
+	if (s->report.violations != 0)
+		show(s);
+	assert_int_equal(s->report.violations, 0);
+}
+
+void story_breaks(struct story *s, enum check_rule rule)
+{
+	judge(s);
+	if (s->report.violations == 0 || s->report.by_rule[rule] != s->report.violations)
+		show(s);
+	assert_true(s->report.violations > 0);
+	assert_int_equal(s->report.by_rule[rule], s->report.violations);
+	assert_true(s->report.list_count > 0 && s->report.list[0].rule == rule);
+}
+
+/* ---- the rules ---- */
+
+static void zxid_unique(struct story *s, bool wrong)
+{
+	uint64_t a = asks(s, 1, part_data(ZK_OP_CREATE, "/a", ""));
+	uint64_t b = asks(s, 2, part_data(ZK_OP_CREATE, "/b", ""));
+
+	ok(s, 1, a, Z(1), (struct hist_part){ .created = TXT("/a") });
+	ok(s, 2, b, Z(wrong ? 1 : 2), (struct hist_part){ .created = TXT("/b") });
+}
+
+static void write_order(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(2));
+	creates(s, 2, "/b", "", Z(wrong ? 1 : 3)); /* asked for after the other was answered */
+}
+
+static void write_result(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	deletes(s, 1, "/a", Z(2));
+	uint64_t call = asks(s, 2, part(ZK_OP_DELETE, "/a"));
+	if (wrong)
+		ok(s, 2, call, Z(3), (struct hist_part){ 0 });
+	else
+		fails(s, 2, call, Z(3), ZK_ENONODE);
+}
+
+static void fifo(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	uint64_t first = asks(s, 1, part_data(ZK_OP_SET_DATA, "/a", "1"));
+	uint64_t second = asks(s, 1, part(ZK_OP_GET_DATA, "/a"));
+	if (wrong) {
+		ok(s, 1, second, Z(2), (struct hist_part){ .data = TXT("1") });
+		ok(s, 1, first, Z(2), (struct hist_part){ 0 });
+	} else {
+		ok(s, 1, first, Z(2), (struct hist_part){ 0 });
+		ok(s, 1, second, Z(2), (struct hist_part){ .data = TXT("1") });
+	}
+}
+
+/* What was lost with a connection does not happen after the session went on elsewhere. */
+static void fifo_late(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	uint64_t call = asks(s, 1, part_data(ZK_OP_SET_DATA, "/a", "late"));
+	session(s, 1, HIST_DISCONNECTED);
+	lost(s, 1, call);
+	session(s, 1, HIST_CONNECTED);
+	syncs(s, 1, Z(4));
+	struct zk_stat stat = { .czxid = Z(1),
+				.mzxid = Z(wrong ? 5 : 3),
+				.pzxid = Z(1),
+				.version = 1,
+				.data_length = 4 };
+	gets_stat(s, 2, "/a", stat, Z(6));
+}
+
+static void multi_atomic(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/a", "1"),
+				     part_data(ZK_OP_SET_DATA, "/b", "1") };
+	struct hist_part results[] = { { .op = ZK_OP_SET_DATA }, { .op = ZK_OP_SET_DATA } };
+	uint64_t call = asks_multi(s, 1, parts, 2);
+	ok_multi(s, 1, call, Z(3), results, 2);
+	gets(s, 2, "/a", "1", Z(3));
+	gets(s, 2, "/b", wrong ? "" : "1", Z(3));
+}
+
+/* Also when nobody was told that it happened. */
+static void multi_atomic_lost(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/a", "1"),
+				     part_data(ZK_OP_SET_DATA, "/b", "1") };
+	uint64_t call = asks_multi(s, 1, parts, 2);
+	lost(s, 1, call);
+	struct zk_stat stat = { .czxid = Z(2), .mzxid = Z(wrong ? 2 : 3), .pzxid = Z(2) };
+	stat.version = wrong ? 0 : 1;
+	stat.data_length = wrong ? 0 : 1;
+	gets_stat(s, 2, "/b", stat, Z(4));
+	stat = (struct zk_stat){ .czxid = Z(1), .mzxid = Z(3), .pzxid = Z(1), .version = 1 };
+	stat.data_length = 1;
+	gets_stat(s, 2, "/a", stat, Z(4));
+}
+
+static void read_state(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	gets(s, 2, "/a", wrong ? "1" : "0", Z(1));
+	gets(s, 2, "/a", "1", Z(2));
+}
+
+static void read_list(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates(s, 1, "/a/x", "", Z(2));
+	creates(s, 1, "/a/y", "", Z(3));
+	deletes(s, 1, "/a/x", Z(4));
+	lists(s, 2, "/a", wrong ? "x\ny\n" : "y\n", Z(4));
+}
+
+static void zxid_monotonic(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	gets(s, 2, "/a", "1", Z(2));
+	session(s, 2, HIST_DISCONNECTED);
+	session(s, 2, HIST_CONNECTED); /* to one that lags */
+	gets(s, 2, "/a", wrong ? "0" : "1", Z(wrong ? 1 : 2));
+}
+
+static void sync_rule(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	syncs(s, 2, Z(wrong ? 1 : 2));
+	gets(s, 2, "/a", wrong ? "0" : "1", Z(wrong ? 1 : 2));
+}
+
+static void stat_rule(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "12", Z(1));
+	creates(s, 1, "/a/x", "", Z(2));
+	creates(s, 1, "/a/y", "", Z(3));
+	deletes(s, 1, "/a/x", Z(4));
+	struct zk_stat stat = { .czxid = Z(1),
+				.mzxid = Z(1),
+				.pzxid = Z(4),
+				.cversion = wrong ? 1 : 3,
+				.num_children = 1,
+				.data_length = 2 };
+	gets_stat(s, 2, "/a", stat, Z(4));
+}
+
+static void sequence(struct story *s, bool wrong)
+{
+	creates(s, 1, "/q", "", Z(1));
+	creates_mode(s, 1, "/q/n-", ZK_CREATE_SEQUENTIAL, "/q/n-0000000000", Z(2));
+	deletes(s, 1, "/q/n-0000000000", Z(3));
+	creates_mode(s, 2, "/q/n-", ZK_CREATE_SEQUENTIAL,
+		     wrong ? "/q/n-0000000000" : "/q/n-0000000001", Z(4));
+}
+
+static void acl(struct story *s, bool wrong)
+{
+	struct hist_part asked = part_data(ZK_OP_CREATE, "/a", "");
+
+	uint64_t call = asks(s, 1,
+			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
+	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	asked.acl = TXT("31 digest:a:b\n1 world:anyone\n");
+	call = asks(s, 1, asked);
+	ok(s, 1, call, Z(1), (struct hist_part){ .created = TXT("/a") });
+	sets(s, 1, "/a", "1", Z(2));
+	gets(s, 2, "/a", "1", Z(2));
+	call = asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "2"));
+	if (wrong)
+		ok(s, 2, call, Z(3), (struct hist_part){ 0 });
+	else
+		fails(s, 2, call, Z(3), ZK_ENOAUTH);
+}
+
+static void watch_first(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "1", Z(2));
+}
+
+static void watch_first_late(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	watches(s, 2, ZK_OP_GET_CHILDREN, "/a", HIST_WATCH_CHILD, "", Z(1));
+	creates(s, 1, "/a/x", "", Z(2));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_CHILDREN_CHANGED, "/a");
+	lists(s, 2, "/a", "x\n", Z(2));
+}
+
+static void watch_once(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	sets(s, 1, "/a", "2", Z(3));
+	if (wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "2", Z(3));
+}
+
+static void watch_once_for_nothing(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	if (wrong)
+		told(s, 2, ZK_EVENT_DELETED, "/a");
+	gets(s, 2, "/a", "0", Z(1));
+}
+
+static void watch_persistent(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	sets(s, 1, "/a", "2", Z(3));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "2", Z(3));
+}
+
+static void watch_recursive(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_RECURSIVE, "", Z(1));
+	creates(s, 1, "/a/x", "", Z(2));
+	creates(s, 1, "/a/x/y", "", Z(3));
+	told(s, 2, ZK_EVENT_CREATED, "/a/x");
+	if (!wrong)
+		told(s, 2, ZK_EVENT_CREATED, "/a/x/y");
+	gets(s, 2, "/a/x/y", "", Z(3));
+}
+
+static void watch_order(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	creates(s, 1, "/b", "0", Z(2));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(2));
+	watches(s, 2, ZK_OP_GET_DATA, "/b", HIST_WATCH_DATA, "0", Z(2));
+	sets(s, 1, "/a", "1", Z(3));
+	sets(s, 1, "/b", "1", Z(4));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, wrong ? "/b" : "/a");
+	told(s, 2, ZK_EVENT_DATA_CHANGED, wrong ? "/a" : "/b");
+	gets(s, 2, "/a", "1", Z(4));
+}
+
+static void watch_reconnect(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	session(s, 2, HIST_DISCONNECTED);
+	sets(s, 1, "/a", "1", Z(2));
+	session(s, 2, HIST_CONNECTED);
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "1", Z(2));
+}
+
+static void session_early(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	sets(s, 2, "/a", "1", Z(2));
+	session(s, 2, HIST_DISCONNECTED);
+	wait_ms(s, wrong ? 2000 : 5000); /* its timeout is 4000 */
+	session(s, 2, HIST_EXPIRED);
+}
+
+static void session_late(struct story *s, bool wrong)
+{
+	creates_mode(s, 2, "/e", ZK_CREATE_EPHEMERAL, "/e", Z(1));
+	session(s, 2, HIST_ABANDONED);
+	wait_ms(s, wrong ? 30000 : 10000); /* 4 s and 15 s */
+	creates(s, 1, "/a", "", Z(2));
+	gets(s, 1, "/e", "", Z(2));
+}
+
+static void ephemeral_early(struct story *s, bool wrong)
+{
+	creates_mode(s, 2, "/e", ZK_CREATE_EPHEMERAL, "/e", Z(1));
+	creates(s, 1, "/a", "", Z(2));
+	gets(s, 1, "/e", wrong ? NULL : "", Z(3));
+	sets(s, 2, "/a", "it lives", Z(4));
+}
+
+static void ephemeral_stays(struct story *s, bool wrong)
+{
+	creates_mode(s, 2, "/e", ZK_CREATE_EPHEMERAL, "/e", Z(1));
+	uint64_t call = asks(s, 2, (struct hist_part){ .op = ZK_OP_CLOSE_SESSION });
+	ok(s, 2, call, Z(2), (struct hist_part){ 0 });
+	gets(s, 1, "/e", wrong ? "" : NULL, Z(2));
+}
+
+static void ephemeral_atomic(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates_mode(s, 2, "/a/x", ZK_CREATE_EPHEMERAL, "/a/x", Z(2));
+	creates_mode(s, 2, "/a/y", ZK_CREATE_EPHEMERAL, "/a/y", Z(3));
+	session(s, 2, HIST_DISCONNECTED);
+	wait_ms(s, 6000);
+	gets(s, 1, "/a/x", NULL, Z(5));
+	gets(s, 1, "/a/y", wrong ? "" : NULL, Z(6));
+}
+
+static void ephemeral_atomic_list(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates_mode(s, 2, "/a/x", ZK_CREATE_EPHEMERAL, "/a/x", Z(2));
+	creates_mode(s, 2, "/a/y", ZK_CREATE_EPHEMERAL, "/a/y", Z(3));
+	session(s, 2, HIST_DISCONNECTED);
+	wait_ms(s, 6000);
+	lists(s, 1, "/a", wrong ? "y\n" : "", Z(5));
+}
+
+static void acknowledged_lost(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	creates(s, 1, "/b", "0", Z(2));
+	add(s, (struct hist_event){ .kind = HIST_FINAL });
+	wait_ms(s, 1);
+	gets(s, 2, "/a", "0", Z(3));
+	gets(s, 2, "/b", wrong ? NULL : "0", Z(3));
+}
+
+static void acknowledged_lost_dump(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	creates(s, 1, "/a/b", "0", Z(2));
+	add(s, (struct hist_event){ .kind = HIST_DUMP,
+				    .process = 9,
+				    .server = 1,
+				    .zxid = Z(3),
+				    .count = wrong ? 1 : 2,
+				    .part = { .path = TXT("/a") } });
+	struct hist_event node = { .kind = HIST_NODE,
+				   .process = 9,
+				   .part = part_data(0, "/a", "0") };
+	add(s, node);
+	node.part = part_data(0, "/a/b", "0");
+	if (!wrong)
+		add(s, node);
+}
+
+static void digest(struct story *s, bool wrong)
+{
+	for (uint32_t server = 1; server <= 3; server++)
+		add(s, (struct hist_event){ .kind = HIST_DIGEST,
+					    .process = 9,
+					    .server = server,
+					    .zxid = Z(7),
+					    .digest = wrong && server == 3 ? 8 : 7,
+					    .name = TXT("tree") });
+}
+
+static const struct {
+	const char *name;
+	enum check_rule rule;
+	void (*tell)(struct story *s, bool wrong);
+} stories[] = {
+	{ "zxid_unique", CHECK_ZXID_UNIQUE, zxid_unique },
+	{ "write_order", CHECK_WRITE_ORDER, write_order },
+	{ "write_result", CHECK_WRITE_RESULT, write_result },
+	{ "fifo", CHECK_FIFO, fifo },
+	{ "fifo_late", CHECK_FIFO, fifo_late },
+	{ "multi_atomic", CHECK_MULTI_ATOMIC, multi_atomic },
+	{ "multi_atomic_lost", CHECK_MULTI_ATOMIC, multi_atomic_lost },
+	{ "read_state", CHECK_READ_STATE, read_state },
+	{ "read_list", CHECK_READ_STATE, read_list },
+	{ "zxid_monotonic", CHECK_ZXID_MONOTONIC, zxid_monotonic },
+	{ "sync", CHECK_SYNC, sync_rule },
+	{ "stat", CHECK_STAT, stat_rule },
+	{ "sequence", CHECK_SEQUENCE, sequence },
+	{ "acl", CHECK_ACL, acl },
+	{ "watch_first", CHECK_WATCH_FIRST, watch_first },
+	{ "watch_first_late", CHECK_WATCH_FIRST, watch_first_late },
+	{ "watch_once", CHECK_WATCH_ONCE, watch_once },
+	{ "watch_once_for_nothing", CHECK_WATCH_ONCE, watch_once_for_nothing },
+	{ "watch_persistent", CHECK_WATCH_PERSISTENT, watch_persistent },
+	{ "watch_recursive", CHECK_WATCH_PERSISTENT, watch_recursive },
+	{ "watch_order", CHECK_WATCH_ORDER, watch_order },
+	{ "watch_reconnect", CHECK_WATCH_RECONNECT, watch_reconnect },
+	{ "session_early", CHECK_SESSION_EARLY, session_early },
+	{ "session_late", CHECK_SESSION_LATE, session_late },
+	{ "ephemeral_early", CHECK_EPHEMERAL_EARLY, ephemeral_early },
+	{ "ephemeral_stays", CHECK_EPHEMERAL_STAYS, ephemeral_stays },
+	{ "ephemeral_atomic", CHECK_EPHEMERAL_ATOMIC, ephemeral_atomic },
+	{ "ephemeral_atomic_list", CHECK_EPHEMERAL_ATOMIC, ephemeral_atomic_list },
+	{ "acknowledged_lost", CHECK_ACKNOWLEDGED_LOST, acknowledged_lost },
+	{ "acknowledged_lost_dump", CHECK_ACKNOWLEDGED_LOST, acknowledged_lost_dump },
+	{ "digest", CHECK_DIGEST, digest },
+};
+
+static void test_a_history_that_keeps_the_rule_is_valid_and_a_broken_one_is_not(void **state)
+{
+	size_t i = (size_t)(uintptr_t)*state;
+	struct story good = story_new(), bad = story_new();
+
+	stories[i].tell(&good, false);
+	story_valid(&good);
+	stories[i].tell(&bad, true);
+	story_breaks(&bad, stories[i].rule);
+	story_end(&good);
+	story_end(&bad);
+}
+
+static void test_every_rule_has_its_story(void **state)
+{
+	(void)state;
+	for (int rule = 0; rule < CHECK_RULES; rule++) {
+		size_t found = 0;
+		for (size_t i = 0; i < PK_COUNT(stories); i++)
+			found += (int)stories[i].rule == rule;
+		if (found == 0)
+			fail_msg("%s has none", check_rule_name((enum check_rule)rule));
+	}
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[PK_COUNT(stories) + 1];
+
+	for (size_t i = 0; i < PK_COUNT(stories); i++)
+		tests[i] = (struct CMUnitTest){
+			stories[i].name,
+			test_a_history_that_keeps_the_rule_is_valid_and_a_broken_one_is_not, NULL,
+			NULL, (void *)(uintptr_t)i
+		};
+	tests[PK_COUNT(stories)] = (struct CMUnitTest)cmocka_unit_test(
+		test_every_rule_has_its_story);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
