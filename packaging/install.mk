@@ -8,7 +8,7 @@ UNITDIR = $(PREFIX)/lib/systemd/system
 SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
 DOCDIR = $(PREFIX)/share/doc/paddock
 
-MAN_PAGES := $(addprefix $(O)/man/,paddock.1 paddock-bench.1 paddock-zk.1 paddock-store.8 paddock-store.cfg.5)
+MAN_PAGES := $(addprefix $(O)/man/,paddock.1 paddock-bench.1 paddock-check.1 paddock-zk.1 paddock-store.8 paddock-store.cfg.5)
 COMPLETIONS := $(addprefix $(O)/completion/,bash zsh fish)
 SYSTEMD_UNIT := $(O)/systemd/paddock-store@.service
 MD2MAN := packaging/man/md2man
@@ -20,6 +20,8 @@ $(O)/man/paddock.1: packaging/man/paddock.1.md $(MD2MAN) $(PROGRAMS)
 	$(call man_page,paddock,1,'a local cluster of the Paddock store$(comma) and a client for any ZooKeeper')
 $(O)/man/paddock-bench.1: packaging/man/paddock-bench.1.md $(MD2MAN) $(PROGRAMS)
 	$(call man_page,paddock-bench,1,'load on a ZooKeeper-compatible server$(comma) and what it did with it')
+$(O)/man/paddock-check.1: packaging/man/paddock-check.1.md $(MD2MAN) $(PROGRAMS)
+	$(call man_page,paddock-check,1,'is this history what a ZooKeeper promises?')
 $(O)/man/paddock-zk.1: packaging/man/paddock-zk.1.md $(MD2MAN) $(PROGRAMS)
 	$(call man_page,paddock-zk,1,'read$(comma) write and watch znodes')
 $(O)/man/paddock-store.8: packaging/man/paddock-store.8.md $(MD2MAN) $(PROGRAMS)
@@ -38,8 +40,10 @@ define installed
 755 $(O)/paddock $(BINDIR)/paddock
 755 $(O)/paddock-store $(BINDIR)/paddock-store
 755 $(O)/paddock-bench $(BINDIR)/paddock-bench
+755 $(O)/paddock-check $(BINDIR)/paddock-check
 644 $(O)/man/paddock.1 $(MANDIR)/man1/paddock.1
 644 $(O)/man/paddock-bench.1 $(MANDIR)/man1/paddock-bench.1
+644 $(O)/man/paddock-check.1 $(MANDIR)/man1/paddock-check.1
 644 $(O)/man/paddock-zk.1 $(MANDIR)/man1/paddock-zk.1
 644 $(O)/man/paddock-store.8 $(MANDIR)/man8/paddock-store.8
 644 $(O)/man/paddock-store.cfg.5 $(MANDIR)/man5/paddock-store.cfg.5

@@ -69,3 +69,9 @@ recover-check: $(PROGRAMS)
 .PHONY: peers-check
 peers-check: $(PROGRAMS)
 	@$(PROVE) tests/peers/run.py
+
+# How fast the checker is: OPS operations made up and judged, in one process on one core.
+OPS ?= 10000000
+.PHONY: checker-bench
+checker-bench: $(O)/paddock-check
+	@$< --generate $(OPS)
