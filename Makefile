@@ -143,7 +143,7 @@ help:
 	 'make fmt tidy      layout, and the rules a machine can check' \
 	 'make examples-check, peers-check, recover-check   examples; proof between servers; a lost majority' \
 	 'make cli-check     paddock from the outside: a cluster, every command, the leader killed' \
-	 'make checker-bench operations a second that paddock-check judges; OPS=10000000' \
+	 'make checker-bench operations a second that paddock-check judges; CHECK_OPS=10000000' \
 	 'make man           manual pages into $(O)/man' \
 	 'make install       DESTDIR= PREFIX=/usr; make uninstall'
 

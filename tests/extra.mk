@@ -70,8 +70,8 @@ recover-check: $(PROGRAMS)
 peers-check: $(PROGRAMS)
 	@$(PROVE) tests/peers/run.py
 
-# How fast the checker is: OPS operations made up and judged, in one process on one core.
-OPS ?= 10000000
+# How fast the checker is: CHECK_OPS operations made up and judged, in one process on one core.
+CHECK_OPS ?= 10000000
 .PHONY: checker-bench
 checker-bench: $(O)/paddock-check
-	@$< --generate $(OPS)
+	@$< --generate $(CHECK_OPS)
