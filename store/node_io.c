@@ -540,7 +540,7 @@ static int start_server(struct node *n, struct pk_err *err)
 					  : 20 * tick,
 		.leader_grace_ms = 6 * cfg->election_ms > 3000 ? 6 * cfg->election_ms : 3000,
 		.commit_overlay_bytes = (uint64_t)cfg->overlay_bytes,
-		.commit_log_bytes = (uint64_t)cfg->snapshot_log_bytes / 2,
+		.commit_log_bytes = (uint64_t)cfg->snapshot_log_bytes / 4,
 		.txn_flags = txn_flags(cfg),
 		.jute_bytes_max = (uint32_t)cfg->jute_maxbuffer,
 		.response_bytes_max = CLIENT_QUEUE_BYTES_MAX / 2,

@@ -13,7 +13,7 @@
 #define TOUCH_BATCH          8192
 #define QUIET_MS             100
 #define QUIET_LOG_BYTES      262144 /* replayed in a few milliseconds */
-#define EARLY_FRACTION       16     /* of commit_log_bytes: worth a commit, if commits are cheap */
+#define EARLY_FRACTION       8      /* of commit_log_bytes: worth a commit, if commits are cheap */
 #define EARLY_PAUSE          9 /* between early commits, so many times what the last one took */
 
 static struct server *server_of(void *owner)
