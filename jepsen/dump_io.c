@@ -320,7 +320,7 @@ static void on_deadline(void *owner)
 	finish(d, false);
 }
 
-static void reader_begin(struct reader *r, const char *server, struct net_tls *tls)
+static void reader_begin(struct reader *r, const char *server, const struct dump_opts *opts)
 {
 	const char *dot = strrchr(server, '.');
 	struct pk_err err = PK_ERR_INIT;
@@ -333,15 +333,17 @@ static void reader_begin(struct reader *r, const char *server, struct net_tls *t
 		r->dump->loop,
 		&(struct zkc_io_config){
 			.servers = server,
-			.tls = tls,
+			.tls = opts->tls,
 			.client = { .timeout_ms = TIMEOUT_MS, .on_state = on_state, .owner = r } },
 		&err);
 	if (r->io == NULL)
 		LOG_ERROR("dump.open", "error=\"%s\"", err.text);
+	else if (opts->auth != NULL)
+		zkc_add_auth(zkc_io_client(r->io), "digest", pk_bytes_str(opts->auth), NULL, NULL);
 }
 
-struct dump *dump_new(struct net_loop *l, struct hist_writer *w, const char *servers,
-		      struct net_tls *tls, uint32_t first, dump_done_f *done, void *owner)
+struct dump *dump_new(struct net_loop *l, struct hist_writer *w, const struct dump_opts *opts,
+		      dump_done_f *done, void *owner)
 {
 	struct dump *d = pk_alloc(sizeof(*d));
 
@@ -351,16 +353,16 @@ struct dump *dump_new(struct net_loop *l, struct hist_writer *w, const char *ser
 	d->sweep = net_timer_new(l, on_sweep, d);
 	net_timer_start(d->sweep, 50, 50);
 	hist_write(w, &(struct hist_event){ .kind = HIST_FINAL,
-					    .process = first,
+					    .process = opts->first,
 					    .time_ns = net_now_fresh_us() * 1000 });
-	for (const char *at = servers; at != NULL && d->count < READERS_MAX;) {
+	for (const char *at = opts->servers; at != NULL && d->count < READERS_MAX;) {
 		size_t len = strcspn(at, ",");
 		char *one = pk_strndup(at, len);
 		struct reader *r = &d->readers[d->count];
 
 		r->dump = d;
-		r->process = first + d->count++;
-		reader_begin(r, one, tls);
+		r->process = opts->first + d->count++;
+		reader_begin(r, one, opts);
 		free(one);
 		at = at[len] == ',' ? at + len + 1 : NULL;
 	}

@@ -20,9 +20,16 @@
 struct dump; /* owned by who made it; borrows all it is given */
 typedef void dump_done_f(void *owner, bool whole);
 
-/* Clients are processes `first` and up. done comes once, from the loop. */
-struct dump *dump_new(struct net_loop *l, struct hist_writer *w, const char *servers,
-		      struct net_tls *tls, uint32_t first, dump_done_f *done, void *owner);
+struct dump_opts {
+	const char *servers; /* "10.77.0.1:2181,..." */
+	struct net_tls *tls; /* NULL: plain TCP */
+	const char *auth;    /* "user:password" of an identity that may read everything; or NULL */
+	uint32_t first;      /* clients are processes `first` and up */
+};
+
+/* done comes once, from the loop. */
+struct dump *dump_new(struct net_loop *l, struct hist_writer *w, const struct dump_opts *opts,
+		      dump_done_f *done, void *owner);
 void dump_free(struct dump *d); /* NULL is allowed; also before done */
 
 #endif

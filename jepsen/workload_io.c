@@ -550,8 +550,12 @@ static int run(struct run *r, struct pk_err *err)
 		rc = handles[i] == NULL ? err->code : 0;
 	}
 	if (rc == 0 && r->opts.phase == PHASE_FINAL) {
-		r->dump = dump_new(r->loop, r->writer, r->opts.servers, r->tls,
-				   (uint32_t)r->opts.first, on_dumped, r);
+		r->dump = dump_new(r->loop, r->writer,
+				   &(struct dump_opts){ .servers = r->opts.servers,
+							.tls = r->tls,
+							.auth = r->opts.auth,
+							.first = (uint32_t)r->opts.first },
+				   on_dumped, r);
 	} else if (rc == 0) {
 		run_begin(r);
 		r->tick = net_timer_new(r->loop, on_tick, r);
