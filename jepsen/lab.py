@@ -80,6 +80,11 @@ def wrapping():
     return ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child=SIGKILL", "--mount-proc"]
 
 
+def die_with_parent():
+    """For preexec_fn of what wrapping() starts, from the main thread: SIGKILL when we are gone, however we went."""
+    _libc.prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
 def possible():
     """NoLab when this machine cannot have one."""
     if os.geteuid() != 0:
