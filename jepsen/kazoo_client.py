@@ -50,6 +50,10 @@ class History:
             event["time"] = time.monotonic_ns()
             self.file.write(json.dumps(event, separators=(",", ":")) + "\n")
 
+    def flush(self):
+        with self.lock:
+            self.file.flush()
+
     def close(self):
         with self.lock:
             self.file.close()
@@ -300,6 +304,7 @@ def main():
 
     def status():
         now = time.monotonic()
+        history.flush()
         print(f"ok={sum(c.ok for c in clients)} refused={sum(c.refused for c in clients)} "
               f"unknown={sum(c.unknown for c in clients)} idle_ms={int(1000 * max(now - c.success for c in clients))}",
               flush=True)
