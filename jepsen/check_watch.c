@@ -361,15 +361,32 @@ static bool judged_process(const struct watching *w, uint32_t process)
 	return (w->c->h->procs.at[process]->flags & HIST_CLIENT_ORDERED) != 0;
 }
 
+static void removed(struct watching *w, const struct hop *op)
+{
+	for (uint32_t kind = 1; kind < HIST_WATCHES; kind++) {
+		struct armed *a = find(w, op->session, op->path, kind);
+
+		if (a != NULL && (kinds_of_type(op->mode) & 1u << kind) != 0)
+			disarm(w, a);
+	}
+}
+
 static void on_done(struct watching *w, uint32_t index)
 {
 	struct check *c = w->c;
 	const struct hop *op = &c->h->ops.at[index];
 	int64_t zxid = c->zxids[index];
 
-	if (op->session == NONE || zxid <= 0 || !judged_process(w, op->process) ||
-	    op->op == ZK_OP_AUTH || op->op == ZK_OP_SASL)
+	if (op->session == NONE || !judged_process(w, op->process) || op->op == ZK_OP_AUTH ||
+	    op->op == ZK_OP_SASL)
 		return;
+	if (zxid <= 0) {
+		/* The library took it off by itself: somebody else there still watches that path.
+		 */
+		if (op->op == ZK_OP_REMOVE_WATCHES && op->status == HOP_OK)
+			removed(w, op);
+		return;
+	}
 	struct watcher *s = &w->watchers[op->session];
 	if (s->ahead > zxid && c->opts.peer == CHECK_PADDOCK)
 		check_bad_op(c, CHECK_WATCH_ORDER, index,
@@ -383,13 +400,8 @@ static void on_done(struct watching *w, uint32_t index)
 		    (op->err == ZK_OK || (op->op == ZK_OP_EXISTS && op->err == ZK_ENONODE));
 	if (sets)
 		arm(w, index, op);
-	if (op->op == ZK_OP_REMOVE_WATCHES && op->status == HOP_OK) {
-		for (uint32_t kind = 1; kind < HIST_WATCHES; kind++) {
-			struct armed *a = find(w, op->session, op->path, kind);
-			if (a != NULL && (kinds_of_type(op->mode) & 1u << kind) != 0)
-				disarm(w, a);
-		}
-	}
+	if (op->op == ZK_OP_REMOVE_WATCHES && op->status == HOP_OK)
+		removed(w, op);
 }
 
 /* ---- an event came ---- */
@@ -487,7 +499,8 @@ static void tell_watch(struct watching *w, struct armed *a, const struct hwatch 
 				a->told.at[k] = a->told.at[--a->told.count];
 		a->next++;
 	}
-	schedule(w, a);
+	if (!w->watchers[a->key.session].catching_up) /* else nothing is due yet */
+		schedule(w, a);
 }
 
 static void judge_event(struct watching *w, const struct hwatch *e, uint32_t process)

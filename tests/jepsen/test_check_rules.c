@@ -512,6 +512,42 @@ static void watch_reconnect(struct story *s, bool wrong)
 	gets(s, 2, "/a", "1", Z(2));
 }
 
+/* What a one-shot watch tells after a reconnect says nothing of what a lasting one missed. */
+static void watch_reconnect_lasting(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates(s, 1, "/a/x", "0", Z(2));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_RECURSIVE, "", Z(2));
+	watches(s, 2, ZK_OP_GET_DATA, "/a/x", HIST_WATCH_DATA, "0", Z(2));
+	session(s, 2, HIST_DISCONNECTED);
+	sets(s, 1, "/a", "missed", Z(3));
+	sets(s, 1, "/a/x", "1", Z(4));
+	sets(s, 1, "/a", "missed, too", Z(5));
+	session(s, 2, HIST_CONNECTED);
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a/x");
+	gets(s, 2, "/a/x", "1", Z(5));
+	sets(s, 1, "/a", "told", Z(6));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a/x", "1", Z(6));
+}
+
+/* Taken off by the library alone, which asks no server: the answer has no zxid. */
+static void watch_removed_by_the_library(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	watches(s, 2, ZK_OP_GET_CHILDREN, "/a", HIST_WATCH_CHILD, "", Z(1));
+	uint64_t call = asks(s, 2,
+			     (struct hist_part){ .op = ZK_OP_REMOVE_WATCHES,
+						 .path = TXT("/a"),
+						 .mode = ZK_WATCHER_CHILDREN });
+	ok(s, 2, call, 0, (struct hist_part){ 0 });
+	creates(s, 1, "/a/x", "", Z(2));
+	if (wrong)
+		told(s, 2, ZK_EVENT_CHILDREN_CHANGED, "/a");
+	lists(s, 2, "/a", "x\n", Z(2));
+}
+
 static void session_early(struct story *s, bool wrong)
 {
 	creates(s, 1, "/a", "", Z(1));
@@ -634,6 +670,8 @@ static const struct {
 	{ "watch_recursive", CHECK_WATCH_PERSISTENT, watch_recursive },
 	{ "watch_order", CHECK_WATCH_ORDER, watch_order },
 	{ "watch_reconnect", CHECK_WATCH_RECONNECT, watch_reconnect },
+	{ "watch_reconnect_lasting", CHECK_WATCH_PERSISTENT, watch_reconnect_lasting },
+	{ "watch_removed_by_the_library", CHECK_WATCH_ONCE, watch_removed_by_the_library },
 	{ "session_early", CHECK_SESSION_EARLY, session_early },
 	{ "session_late", CHECK_SESSION_LATE, session_late },
 	{ "ephemeral_early", CHECK_EPHEMERAL_EARLY, ephemeral_early },
