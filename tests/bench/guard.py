@@ -21,6 +21,8 @@ from load import BENCH, NeverHappened, Cluster, on_signals_exit  # noqa: E402
 import cluster as clusters  # noqa: E402
 
 TABLE = os.path.join(HERE, "guard.tbl")
+PAGE = os.path.join(os.path.dirname(os.path.dirname(HERE)), "docs", "bench.md")
+BEGIN, END = "<!-- begin: make bench-guard -->", "<!-- end: make bench-guard -->"
 LIMIT = 1.10
 STEP = 2        # the longer run does 1 + STEP times as many
 # name -> (row of paddock-bench, outstanding requests, operations)
@@ -28,6 +30,12 @@ ROWS = {
     "create": ("create", 64, 1024), "set": ("set", 64, 1024), "get": ("get", 64, 2048),
     "children-100": ("children", 16, 256), "multi-10": ("multi", 16, 256), "mixed-90-10": ("mixed", 64, 2048), "get-1x1": ("get", 1, 512),
     "set-1x1": ("set", 1, 256), "session": ("session", 1, 256),
+}
+ABOUT = {
+    "create": "create, 64 outstanding", "set": "set, 64 outstanding", "get": "get, 64 outstanding",
+    "children-100": "children, 100 of them, 16 outstanding", "multi-10": "multi of 10 sets, 16 outstanding",
+    "mixed-90-10": "mixed 90/10, 64 outstanding", "get-1x1": "get, one at a time", "set-1x1": "set, one at a time",
+    "session": "session, opened and closed, one at a time",
 }
 SETTINGS = {"tickTime": 10000}      # few timers: the server runs some fifty times slower than usual
 # the same string functions on every machine
@@ -106,6 +114,13 @@ def record(counts):
         for name, count in counts.items():
             f.write(f"{name:13}{count:7d}\n")
     os.rename(TABLE + ".new", TABLE)
+    with open(PAGE, encoding="utf-8") as f:
+        page = f.read()
+    table = ["| operation | instructions of one server |", "|---|--:|"]
+    table += [f"| {ABOUT[name]} | {count:,} |" for name, count in counts.items()]
+    page = "\n".join([page[:page.index(BEGIN)] + BEGIN, "", *table, "", page[page.index(END):]])
+    with open(PAGE, "w", encoding="utf-8") as f:
+        f.write(page)
 
 
 def main():
