@@ -165,6 +165,21 @@ static void net(struct run *r)
 			  (int)below(&r->rng, sim_servers(r->sim)));
 }
 
+/* Also of a leader that none of its peers reaches when it wakes, and that believes to lead. */
+static void pause_server(struct run *r)
+{
+	int i = any_server(r);
+	bool cut_off = i == sim_leader(r->sim) && chance(&r->rng, 40);
+
+	for (int j = 0; cut_off && j < (int)sim_servers(r->sim); j++) {
+		if (j == i)
+			continue;
+		sim_cut(r->sim, i, j, true);
+		sim_cut(r->sim, j, i, true);
+	}
+	sim_pause(r->sim, i, pk_rng_range(&r->rng, 50, 6000));
+}
+
 static void disk(struct run *r)
 {
 	int i = any_server(r);
@@ -238,7 +253,7 @@ static void fault(struct run *r)
 	}
 	pick -= r->cut;
 	if (pick < r->pause) {
-		sim_pause(r->sim, any_server(r), pk_rng_range(&r->rng, 50, 6000));
+		pause_server(r);
 		return;
 	}
 	pick -= r->pause;
