@@ -201,6 +201,9 @@ static void schedule(struct watching *w, struct armed *a)
 {
 	const struct change *change;
 
+	a->heap = 0;
+	if (a->away && !one_shot(a))
+		return; /* nothing is due until it is caught up */
 	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
 		if (change->sure && change->hi > a->must && fires(a->key.kind, change->type) &&
 		    !was_told(a, i)) {
@@ -208,7 +211,6 @@ static void schedule(struct watching *w, struct armed *a)
 			return;
 		}
 	}
-	a->heap = 0;
 }
 
 static void disarm(struct watching *w, struct armed *a)
@@ -356,6 +358,27 @@ static uint32_t kinds_of_type(int32_t type)
 	}
 }
 
+static void take_off(struct watching *w, uint32_t session, uint32_t path, uint32_t kinds)
+{
+	for (uint32_t kind = 1; kind < HIST_WATCHES; kind++) {
+		struct armed *a = find(w, session, path, kind);
+		if (a != NULL && (kinds & 1u << kind) != 0)
+			disarm(w, a);
+	}
+}
+
+/* The client's own events: a watch was removed. */
+static void on_removed(struct watching *w, const struct hwatch *e)
+{
+	uint32_t kinds = 1u << HIST_WATCH_PERSISTENT | 1u << HIST_WATCH_RECURSIVE;
+
+	if (e->event == ZK_EVENT_DATA_WATCH_REMOVED)
+		kinds = 1u << HIST_WATCH_DATA;
+	else if (e->event == ZK_EVENT_CHILD_WATCH_REMOVED)
+		kinds = 1u << HIST_WATCH_CHILD;
+	take_off(w, e->session, e->path, kinds);
+}
+
 static bool judged_process(const struct watching *w, uint32_t process)
 {
 	return (w->c->h->procs.at[process]->flags & HIST_CLIENT_ORDERED) != 0;
@@ -363,12 +386,7 @@ static bool judged_process(const struct watching *w, uint32_t process)
 
 static void removed(struct watching *w, const struct hop *op)
 {
-	for (uint32_t kind = 1; kind < HIST_WATCHES; kind++) {
-		struct armed *a = find(w, op->session, op->path, kind);
-
-		if (a != NULL && (kinds_of_type(op->mode) & 1u << kind) != 0)
-			disarm(w, a);
-	}
+	take_off(w, op->session, op->path, kinds_of_type(op->mode));
 }
 
 static void on_done(struct watching *w, uint32_t index)
@@ -606,9 +624,10 @@ void check_watches(struct check *c)
 			on_state(&w, &h->states.at[item->index]);
 		} else if (item->type == ITEM_WATCH) {
 			const struct hwatch *e = &h->watches.at[item->index];
-			if (e->session == NONE || !judged_process(&w, item->process) ||
-			    e->event > ZK_EVENT_CHILDREN_CHANGED)
+			if (e->session == NONE || !judged_process(&w, item->process))
 				c->report->events_unjudged++;
+			else if (e->event > ZK_EVENT_CHILDREN_CHANGED)
+				on_removed(&w, e);
 			else
 				judge_event(&w, e, item->process);
 		}
