@@ -839,6 +839,16 @@ static void explain_names(struct check *c, struct node *n, const struct look *at
 	}
 }
 
+/* A session that ended there may have taken along what nobody was told that it had made. */
+static bool session_end_at(const struct check *c, int64_t zxid, int64_t after)
+{
+	uint32_t op = check_known(c, zxid);
+
+	if (op == NONE || zxid <= after)
+		return false;
+	return op == NONE - 1 || c->h->ops.at[op].op == ZK_OP_CLOSE_SESSION;
+}
+
 /* The numbers alone: they must be such that those who may have come and gone make them. */
 static bool explain_numbers(struct check *c, struct node *n, const struct look *at,
 			    const struct seen *s)
@@ -863,7 +873,7 @@ static bool explain_numbers(struct check *c, struct node *n, const struct look *
 			return false;
 		int64_t after = m->pzxid > n->kids_seen ? m->pzxid : n->kids_seen;
 		if ((m->known & K_PZXID) != 0 && t->pzxid != m->pzxid &&
-		    !free_zxid(c, t->pzxid, after, at))
+		    !free_zxid(c, t->pzxid, after, at) && !session_end_at(c, t->pzxid, after))
 			return false;
 		m->pzxid = t->pzxid;
 		m->creates = creates_of(t);
