@@ -92,6 +92,8 @@ def possible():
     for tool in ("unshare", "mount", "ip", "nft"):
         if shutil.which(tool) is None:
             raise NoLab(f"the program {tool} is not installed (Debian packages util-linux, mount, iproute2, nftables)")
+    if not os.path.exists("/dev/net/tun"):
+        raise NoLab("there is no /dev/net/tun, which slow links need")
     probe = subprocess.run([*wrapping(), "nft", "add", "table", "bridge", "lab"], stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, text=True)
     if probe.returncode != 0:
