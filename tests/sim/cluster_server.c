@@ -926,9 +926,10 @@ int sim_leader(const struct sim *s)
 void sim_pause(struct sim *s, int i, int64_t ms)
 {
 	sim_say(s, "server %d pauses %" PRId64 " ms", i, ms);
-	if (ms == 0)
-		events_wake(s, i);
-	s->servers[i].paused_until_us = s->now_us + ms * SIM_MS;
+	int64_t until_us = s->now_us + ms * SIM_MS;
+	if (until_us < s->servers[i].paused_until_us)
+		events_wake(s, i); /* or its next tick is when the longer pause would have ended */
+	s->servers[i].paused_until_us = until_us;
 }
 
 void sim_disk_slow(struct sim *s, int i, int64_t extra_us, int64_t commit_us)
