@@ -294,7 +294,9 @@ void apply_acl(struct check *c, uint32_t path, const struct hop *op, int64_t zxi
 	keep_version(c, n, zxid);
 	n->s.aversion = (int32_t)((uint32_t)n->s.aversion + 1);
 	set_acl(c, &n->s, op);
+	int64_t seen = n->seen;
 	changed(c, n, zxid);
+	n->seen = seen; /* nothing of its value was: a set that nobody was told of may lie before */
 }
 
 void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t hi)

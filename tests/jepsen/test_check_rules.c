@@ -313,6 +313,27 @@ static void fifo_late(struct story *s, bool wrong)
 	gets_stat(s, 2, "/a", stat, Z(6));
 }
 
+/* A set of unknown outcome comes to light by the stat that a later setACL answers. */
+static void set_before_an_acl(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(1),
+				.mzxid = Z(2),
+				.pzxid = Z(1),
+				.version = 1,
+				.aversion = 1,
+				.data_length = 1 };
+
+	creates(s, 1, "/a", "", Z(1));
+	if (!wrong)
+		lost(s, 2, asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "x")));
+	uint64_t call = asks(s, 1,
+			     (struct hist_part){ .op = ZK_OP_SET_ACL,
+						 .path = TXT("/a"),
+						 .acl = TXT("31 world:anyone\n"),
+						 .version = ZK_VERSION_ANY });
+	ok(s, 1, call, Z(3), (struct hist_part){ .has_stat = true, .stat = stat });
+}
+
 static void multi_atomic(struct story *s, bool wrong)
 {
 	creates(s, 1, "/a", "", Z(1));
@@ -652,6 +673,7 @@ static const struct {
 	{ "write_order", CHECK_WRITE_ORDER, write_order },
 	{ "write_result", CHECK_WRITE_RESULT, write_result },
 	{ "fifo", CHECK_FIFO, fifo },
+	{ "set_before_an_acl", CHECK_READ_STATE, set_before_an_acl },
 	{ "fifo_late", CHECK_FIFO, fifo_late },
 	{ "multi_atomic", CHECK_MULTI_ATOMIC, multi_atomic },
 	{ "multi_atomic_lost", CHECK_MULTI_ATOMIC, multi_atomic_lost },
