@@ -182,6 +182,11 @@ int64_t check_fault_end(const struct check *c, int64_t from, int64_t to)
 	return end;
 }
 
+int64_t check_least_silence(const struct check *c, const struct csession *s)
+{
+	return s->timeout_ns - s->timeout_ns / 3 - c->opts.session_early_ms * NS_PER_MS;
+}
+
 /* ---- preparation ---- */
 
 static int64_t zxid_of(const struct check *c, const struct hop *op)

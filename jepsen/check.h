@@ -34,13 +34,14 @@ struct check_opts {
 	enum check_peer peer;
 	/* How long after its timeout a silent session may live, faults not counted. */
 	int64_t session_late_ms;
-	/* How much too early a session may expire by our clock (clocks that run at other rates). */
+	/* How much sooner than two thirds of its timeout after its last answered write a session
+	 * may expire: servers' batching of whom they heard, and clocks that run at other rates. */
 	int64_t session_early_ms;
 	uint32_t violations_max; /* texts kept; all are counted */
 };
 #define CHECK_OPTS_INIT                                                                            \
 	((struct check_opts){                                                                      \
-		.session_late_ms = 15000, .session_early_ms = 50, .violations_max = 20 })
+		.session_late_ms = 15000, .session_early_ms = 600, .violations_max = 20 })
 
 struct check_violation {
 	enum check_rule rule;

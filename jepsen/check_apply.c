@@ -9,7 +9,6 @@
  */
 
 #define SEQUENCE_DIGITS 10u
-#define NS_PER_MS       1000000
 
 uint32_t check_session(const struct check *c, int64_t owner)
 {
@@ -203,7 +202,7 @@ static void set_acl(struct check *c, struct state *s, const struct hop *op)
 /* May it end, ever in this history, without anybody being told at which zxid? */
 static bool may_end_untold(const struct check *c, const struct csession *s)
 {
-	int64_t due = s->heard_ns + s->timeout_ns - c->opts.session_early_ms * NS_PER_MS;
+	int64_t due = s->heard_ns + check_least_silence(c, s);
 
 	return s->end_zxid == 0 &&
 	       (s->close_floor != INT64_MAX || s->timeout_ns == 0 || c->h->last_ns >= due);

@@ -170,6 +170,13 @@ bool check_is_write(int32_t op);
 int64_t check_zxid_after(const struct check *c, int64_t time_ns);
 /* The operation that took this zxid, NONE. */
 uint32_t check_known(const struct check *c, int64_t zxid);
+/*
+ * A session that the leader may have expired was silent at least so long after heard_ns. Servers
+ * tell their leader in batches whom they heard, and a server that is cut off does not: a write that
+ * was answered right before counts for nothing there. What was heard before it, the last ping, is a
+ * third of the timeout older at most.
+ */
+int64_t check_least_silence(const struct check *c, const struct csession *s);
 /* The end of the last fault that touches [from, to]; from: none did. */
 int64_t check_fault_end(const struct check *c, int64_t from, int64_t to);
 

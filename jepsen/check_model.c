@@ -10,8 +10,6 @@
  * part of the tree. There is no other way back: what cannot be explained is a violation.
  */
 
-#define NS_PER_MS 1000000
-
 /* ---- nodes ---- */
 
 /* A node that was never looked at is there or not as its parent's list says, if that is known. */
@@ -291,7 +289,7 @@ static bool may_have_ended(const struct check *c, uint32_t session, const struct
 	if (s->close_floor != INT64_MAX && at->zxid > s->close_floor)
 		return true;
 	int64_t now = at->op != NONE ? c->h->ops.at[at->op].done_ns : INT64_MAX;
-	int64_t due = s->heard_ns + s->timeout_ns - c->opts.session_early_ms * NS_PER_MS;
+	int64_t due = s->heard_ns + check_least_silence(c, s);
 	return s->timeout_ns == 0 || now >= due;
 }
 

@@ -6,8 +6,6 @@
  * What needs no tree: real time against zxids, each client's own order, sessions and the clock.
  */
 
-#define NS_PER_MS 1000000
-
 struct order {
 	struct check *c;
 	uint32_t *last_done; /* by process: the operation answered last, NONE */
@@ -118,7 +116,7 @@ static void judge_expired(struct check *c, const struct hstate *e)
 		return;
 	check_judged(c, CHECK_SESSION_EARLY);
 	int64_t silent_ns = e->time_ns - s->heard_ns;
-	if (silent_ns < s->timeout_ns - c->opts.session_early_ms * NS_PER_MS)
+	if (silent_ns < check_least_silence(c, s))
 		check_bad(c, CHECK_SESSION_EARLY, c->h->procs.at[e->process]->id, e->time_ns, 0,
 			  "session %#" PRIx64 " expired, at most %.3f s after the leader heard it "
 			  "(its timeout is %.3f s)",

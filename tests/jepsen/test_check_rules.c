@@ -574,7 +574,7 @@ static void session_early(struct story *s, bool wrong)
 	creates(s, 1, "/a", "", Z(1));
 	sets(s, 2, "/a", "1", Z(2));
 	session(s, 2, HIST_DISCONNECTED);
-	wait_ms(s, wrong ? 2000 : 5000); /* its timeout is 4000 */
+	wait_ms(s, wrong ? 1500 : 5000); /* its timeout is 4000 */
 	session(s, 2, HIST_EXPIRED);
 }
 
