@@ -111,6 +111,17 @@ static void on_watchdog(void *owner)
 	pk_ignore(sd_notify(0, "WATCHDOG=1"), "no service manager, nobody to tell");
 }
 
+/* A page of the mapped state is not in its file any more, or cannot be read from the disk: LMDB has
+ * no answer to that, and nothing else of ours is mapped. */
+static void on_bus_error(int signum)
+{
+	static const char text[] = "stored data is damaged: a page of the state cannot be read\n";
+
+	pk_ignore(signum, "there is one");
+	pk_ignore(write(STDERR_FILENO, text, sizeof(text) - 1), "the status tells it as well");
+	_exit(NODE_EXIT_DAMAGE);
+}
+
 static int run(const struct store_config *cfg, const char *path, const struct options *opts)
 {
 	struct pk_err err = PK_ERR_INIT;
@@ -120,6 +131,7 @@ static int run(const struct store_config *cfg, const char *path, const struct op
 	uint64_t watchdog_us = 0;
 	int status = NODE_EXIT_OK;
 
+	PK_ASSERT(signal(SIGBUS, on_bus_error) != SIG_ERR);
 	r.loop = net_loop_new(&err);
 	int rc = r.loop != NULL ? 0 : err.code;
 	for (size_t i = 0; rc == 0 && i < PK_COUNT(signals); i++) {

@@ -653,6 +653,35 @@ def read_only_mode():
         writer.end()
 
 
+# ---- a state that is cut short while it serves ------------------------------------------------------
+@scenario(on_reference=False)
+def state_cut_short():
+    """Pages that are gone from under a running server end it with the status for damage, and another start says why."""
+    with Cluster(KIND, 1, {"paddock.overlayBytes": 65536}) as cluster:
+        server = cluster.servers[0]
+        cluster.start()
+        c = Client(server)
+        for i in range(3000):
+            expect("a write", c.create(f"/n{i}", b"x" * 200), 0)
+        state = os.path.join(server.folder, "data", "state-1", "data.mdb")
+        wait_for("a commit", lambda: os.path.getsize(state) > 400_000, 10)
+        os.truncate(state, 16384)
+
+        def ended():
+            try:
+                c.exists(f"/n{random.randrange(3000)}")
+            except (wire.Closed, wire.Silence, OSError):
+                pass
+            return not server.running
+        wait_for("the server to end", ended, 20)
+        expect("its status", server.process.returncode, 4)
+        server.process = None
+        server.start()
+        wait_for("the server to end again", lambda: not server.running, 20)
+        expect("its status when it is started again", server.process.returncode, 4)
+        server.process = None
+
+
 # ---- a full disk -----------------------------------------------------------------------------------
 MEMORY_DISK = "/dev/shm"
 MIB = 1 << 20
