@@ -15,6 +15,7 @@ that is complete is kept in build/bench/results.jsonl, so a run that was cut sho
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import statistics
@@ -40,6 +41,7 @@ WINDOW_MS = int(os.environ.get("WINDOW_MS", str(int(min(4000, max(500, 2500 * SC
 WARM_MS = WINDOW_MS * 2 // 5
 NODES = int(os.environ.get("NODES", "1000000" if SCALE >= 0.9 else "300000" if SCALE >= 0.5 else "50000"))
 MANY = int(os.environ.get("MANY", "10000" if SCALE >= 0.5 else "2000"))
+FILES_SPARE = 500       # open files beside the sessions
 IDLE_MS = int(min(10000, max(3000, 10000 * SCALE)))
 FAN_OUT_ROUNDS = 5
 KILLS = 2               # of the leader, for one measurement
@@ -232,7 +234,8 @@ def say(row, number, got, noise):
     a, b = got["ours"][figure], got["reference"][figure]
     unit, digits = report.unit_of(figure)
     print(f"{row.name:28} round {number + 1}: ours {a:,.{digits}f}, reference {b:,.{digits}f} {unit}"
-          + (f", {a / b:.2f}x" if b else "") + f"; others used {noise:.0f} % of the machine", flush=True)
+          + (f", {a / b:.2f}x" if b else "")
+          + (f"; others used {noise:.0f} % of the machine" if noise is not None else ""), flush=True)
 
 
 class OutOfTime(Exception):
@@ -244,8 +247,8 @@ class Run:
         self.rows, self.results = rows, results
         self.end = time.monotonic() + MINUTES * 60
 
-    def in_time(self):
-        if time.monotonic() > self.end:
+    def in_time(self, needed_s=0):
+        if time.monotonic() + needed_s > self.end:
             raise OutOfTime
 
     def missing(self, kinds):
@@ -266,20 +269,21 @@ class Run:
                 self.in_time()
                 machine = Machine(servers)
                 got = {kind: RUN[row.kind](running[kind], row) for kind in KINDS}
-                self.keep(row, number, got, machine)
+                self.keep(row, number, got, None if row.kind == "failover" else machine.foreign_percent())
 
-    def keep(self, row, number, got, machine):
-        noise = machine.foreign_percent() if isinstance(machine, Machine) else machine
+    def keep(self, row, number, got, noise):
         self.results.add(row, number, got, noise)
         say(row, number, got, noise)
 
     def alone(self):
         """idle, fill, restart, catch-up: one after the other in a cluster that did nothing before."""
+        took_s = 0
         for number in range(ROUNDS):
             rows = [row for n, row in self.missing(("idle", "fill", "restart", "catch-up")) if n == number]
             if not rows:
                 continue
-            self.in_time()
+            self.in_time(took_s)
+            began = time.monotonic()
             if all(row.kind != "fill" for row in rows) and any(row.kind in ("restart", "catch-up") for row in rows):
                 rows = [r for r in ROWS if r.kind == "fill"] + rows     # they need its nodes
             got, noise = {}, {}
@@ -290,9 +294,10 @@ class Run:
                         machine = Machine(cluster.servers)
                         got.setdefault(row.name, {})[kind] = RUN[row.kind](cluster, row)
                         noise.setdefault(row.name, []).append(
-                            machine.foreign_percent() if row.kind in ("idle", "fill") else 0)
-            for row in rows:
-                self.keep(row, number, got[row.name], max(noise[row.name]))
+                            machine.foreign_percent() if row.kind in ("idle", "fill") else None)
+            for row in rows:    # servers that end take their share of CPU time with them: then it cannot be told
+                self.keep(row, number, got[row.name], None if None in noise[row.name] else max(noise[row.name]))
+            took_s = time.monotonic() - began
 
 
 def yardstick():
@@ -317,6 +322,11 @@ def main():
     on_signals_exit()
     clusters.COMMANDS["reference"] = reference_at_full_speed
     rows = rows_asked()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if files != resource.RLIM_INFINITY and files < MANY + FILES_SPARE:
+        print(f"bench: {MANY} sessions need as many open files, here {files} are allowed (ulimit -Hn): or say MANY=n")
+        return 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))      # the servers inherit it
     results = Results()
     run = Run(rows, results)
     kept = sum(results.has(r, n) for r in rows for n in range(ROUNDS))

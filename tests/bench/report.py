@@ -86,7 +86,7 @@ def commit(root):
 
 def noise_text(results, rows):
     pairs = [p for row in rows for p in results.of(row)]
-    foreign = [p["foreign_percent"] for p in pairs]
+    foreign = [p["foreign_percent"] for p in pairs if p["foreign_percent"] is not None] or [0]
     wide = [row.label for row in rows for kind in ("ours", "reference")
             for got in [values(results.of(row), kind, row.targets[0].figure)]
             if len(got) > 1 and min(got) > 0 and max(got) / min(got) > WIDE]
