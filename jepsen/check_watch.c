@@ -70,9 +70,10 @@ static struct list *list_up(struct check *c, struct sort_item *items, size_t cou
 					       (uint32_t)i };
 	check_sort(keyed, count);
 	for (size_t i = 0; i < count; i++)
-		keyed[i].key = items[keyed[i].val].key, keyed[i].val = items[keyed[i].val].val;
+		keyed[i] = items[keyed[i].val];
 	check_sort(keyed, count);
-	memcpy(items, keyed, count * sizeof(*items));
+	if (count > 0)
+		memcpy(items, keyed, count * sizeof(*items));
 	free(keyed);
 	for (size_t i = 0; i < count; i++) {
 		struct list *l = &lists[items[i].key];
