@@ -302,8 +302,11 @@ static void *log_thread(void *arg)
 		bool was_empty = d->done == NULL;
 		*d->done_end = req;
 		d->done_end = &req->next;
-		if (was_empty)
+		if (was_empty) { /* without the lock, or the loop would wake to wait for it */
+			pthread_mutex_unlock(&d->lock);
 			net_async_send(d->async);
+			pthread_mutex_lock(&d->lock);
+		}
 	}
 	pthread_mutex_unlock(&d->lock);
 	for (int i = 0; i < OPEN_FILES; i++)
@@ -343,8 +346,9 @@ static void io_submit(void *impl, struct disk_req *req)
 	pthread_mutex_lock(&d->lock);
 	*d->end = req;
 	d->end = &req->next;
-	pthread_cond_signal(&d->wake);
 	pthread_mutex_unlock(&d->lock);
+	pthread_cond_signal(
+		&d->wake); /* without the lock, or the thread would wake to wait for it */
 }
 
 static int io_list(void *impl, disk_each_f *each, void *arg, struct pk_err *err)
