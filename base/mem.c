@@ -43,7 +43,8 @@ char *pk_strndup(const char *text, size_t len)
 {
 	char *p = pk_alloc(len + 1);
 
-	memcpy(p, text, len);
+	if (len > 0) /* of nothing, `text` may be NULL */
+		memcpy(p, text, len);
 	return p;
 }
 
