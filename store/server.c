@@ -373,8 +373,13 @@ static int join_recv(struct server *s, uint64_t from_id, enum server_message typ
 
 static void join_step(struct server *s)
 {
-	if (!s->join.active || s->join.target == 0 || s->join.term != s->term ||
-	    (tree_meta(s->tree)->index < s->join.target && !MUTANT(wiped_server_joins_early)))
+	if (!s->join.active || s->join.target == 0 || s->join.term != s->term)
+		return;
+	/* Its votes go by its log, and a fetched state may be ahead of that. What the library
+	 * counts as committed is stored. */
+	if ((tree_meta(s->tree)->index < s->join.target ||
+	     raft_node_commit_index(s->raft) < s->join.target) &&
+	    !MUTANT(wiped_server_joins_early))
 		return;
 	s->join.active = false;
 	server_note(s, PK_LOG_INFO, "raft.joined", "index=%" PRIu64 " term=%" PRIu64,
@@ -587,6 +592,15 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 	struct tree_result *r = &s->result;
 	struct pending p = { 0 };
 
+	if (op->origin == s->cfg.id) {
+		size_t i = 0;
+
+		while (i < s->pending_count && pending_at(s, i)->seq < op->seq)
+			i++;
+		if (i < s->pending_count && pending_at(s, i)->seq == op->seq &&
+		    pending_at(s, i)->conn != NULL)
+			conn_before_write(pending_at(s, i)->conn);
+	}
 	tree_apply(s->tree, op, ids, r);
 	count_op(s, header, op, r);
 	digest_log(s);
@@ -1087,14 +1101,19 @@ int server_open(struct server **out, const struct server_config *cfg,
 	s->watches = watch_table_new(cfg->watches_max);
 	s->local_clock = session_clock_new(cfg->tick_ms);
 	s->outbox = txn_pack_new();
-	/* server id, then 40 bits of time, then a counter: as ZooKeeper lays them out
-	 * (SessionTrackerImpl.initializeNextSessionId) */
-	s->next_session_id = (cfg->id << 56) | ((uint64_t)wall_ms << 24 >> 8 & ~(0xffull << 56));
+	/* server id, then time, then a counter: as ZooKeeper lays them out
+	 * (SessionTrackerImpl.initializeNextSessionId); but half of what is left is chance, for a
+	 * clock may be back where it was at an earlier start, on a machine without one of its own
+	 * with each boot. */
+	s->next_session_id = cfg->id << 56 | ((uint64_t)wall_ms >> 12 & 0xfffffff) << 28 |
+			     (pk_rng_next(rng) & 0xfffffff);
 	if (MUTANT(session_id_reused))
 		s->next_session_id = (cfg->id << 56) + 1;
-	/* Numbers of an earlier life of this server may still be in the log: never the same again.
-	 */
-	s->next_seq = MUTANT(number_of_earlier_life) ? 1 : (uint64_t)wall_ms << 20 | 1;
+	/* Numbers of an earlier life of this server may still be on their way to the log: never the
+	 * same again, whatever the clock says. */
+	s->next_seq = MUTANT(number_of_earlier_life)
+			      ? 1
+			      : (uint64_t)wall_ms << 20 | (pk_rng_next(rng) & 0xfffff) | 1;
 	s->sent_seq = s->next_seq - 1;
 	*out = s;
 	return 0;

@@ -898,6 +898,11 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 
 /* ---- what the log says of ours ---- */
 
+void conn_before_write(struct conn *c)
+{
+	drain(c, true);
+}
+
 void conn_result(struct conn *c, const struct txn_op *op, const struct tree_result *r)
 {
 	if (c->state == CONN_CLOSED) {

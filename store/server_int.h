@@ -223,6 +223,8 @@ void count_leader(struct server *s, bool was_leading, uint64_t leader_before);
 void count_serving(struct server *s);
 
 /* server_conn.c */
+/* What it asked before its write must not see the write, however slowly it reads. */
+void conn_before_write(struct conn *c);
 void conn_result(struct conn *c, const struct txn_op *op, const struct tree_result *r);
 void conn_sync_result(struct conn *c, uint64_t seq);
 /* A reconfig came to its end: the reply it waited for. */

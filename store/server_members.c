@@ -289,6 +289,9 @@ static void step_request(struct server *s, const struct tree_reconfig *r,
 		back = s->members.failed = true;
 	if (next_change(s, back ? now : &want, &m))
 		change(s, &m);
+	else if (!back && server_set_find(&want, (int64_t)s->cfg.id) == NULL &&
+		 !quorum_without(s, s->cfg.id)) /* we leave when the list is made: not yet */
+		s->members.retry_at_ms = s->now_ms + RETRY_MS;
 	else
 		finish(s, r, back ? ZK_ENEWCONFIGNOQUORUM : 0);
 	server_set_release(&want);

@@ -299,6 +299,27 @@ static void test_a_slow_reader_is_held_back_and_loses_nothing(void **state)
 	pk_buf_release(&want);
 }
 
+static void test_a_slow_reader_does_not_see_its_own_later_write(void **state)
+{
+	struct world *w = *state;
+	struct client *a = join(w, 0, 0);
+	char data[2001];
+
+	memset(data, 'x', 2000);
+	data[2000] = 0;
+	client_create(a, ZK_OP_CREATE, "/a", data, 0);
+	sim_run(w->s, 300);
+	pk_buf_clear(&w->all[0].said);
+	sim_conn_slow(client_wire(a), 2000000, 600); /* one frame seems to fill it */
+	sim_disk_slow(w->s, 0, 600000, 0);
+	client_set(a, "/a", data, -1); /* what follows waits for it */
+	client_ask(a, ZK_OP_GET_DATA, "/a", false);
+	client_ask(a, ZK_OP_EXISTS, "/n", false); /* held back: the reply before it fills */
+	client_create(a, ZK_OP_CREATE, "/n", "", 0);
+	sim_run(w->s, 12000);
+	expect(w, 0, "setData:0 getData:0 exists:-101 create:0 ");
+}
+
 static void test_more_than_an_entry_holds_goes_in_several(void **state)
 {
 	struct world *w = *state;
@@ -768,6 +789,7 @@ int main(void)
 		T(test_a_sync_is_shared_by_those_who_ask_in_one_turn, setup1),
 		T(test_frames_that_come_while_joining_wait_for_the_session, setup1),
 		T(test_a_slow_reader_is_held_back_and_loses_nothing, setup1),
+		T(test_a_slow_reader_does_not_see_its_own_later_write, setup1),
 		T(test_more_than_an_entry_holds_goes_in_several, setup3),
 		T(test_who_waited_for_a_lost_leader_is_closed_and_nobody_else, setup3),
 		T(test_the_leaders_own_clients_are_closed_with_its_leadership, setup3),
