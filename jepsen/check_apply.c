@@ -208,8 +208,8 @@ static bool may_end_untold(const struct check *c, const struct csession *s)
 	       (s->close_floor != INT64_MAX || s->timeout_ns == 0 || c->h->last_ns >= due);
 }
 
-void apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t op_index,
-		  int64_t zxid, int64_t hi)
+void check_apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t op_index,
+			int64_t zxid, int64_t hi)
 {
 	struct node *n = &c->nodes[path];
 	int64_t was_seen = n->seen;
@@ -248,7 +248,7 @@ void apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t
 	kid_changed(c, n, +1, zxid, was_seen, hi);
 }
 
-void apply_delete(struct check *c, uint32_t path, int64_t zxid, int64_t hi)
+void check_apply_delete(struct check *c, uint32_t path, int64_t zxid, int64_t hi)
 {
 	struct node *n = &c->nodes[path];
 	int64_t was_seen = n->seen;
@@ -305,7 +305,7 @@ void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t 
 	if (zxid == ZXID_UNKNOWN && (s->end_by == 0 || hi < s->end_by))
 		s->end_by = hi;
 	while (s->ephemerals != NONE)
-		apply_delete(c, s->ephemerals, zxid, hi);
+		check_apply_delete(c, s->ephemerals, zxid, hi);
 }
 
 /* ---- access ---- */
@@ -511,7 +511,7 @@ static void do_create(struct writing *w)
 		want_absent(w, path, sequential ? CHECK_SEQUENCE : CHECK_WRITE_RESULT);
 		if (sequential)
 			judge_sequence(w, path, parent);
-		apply_create(c, path, op, w->index, w->at.zxid, w->at.zxid);
+		check_apply_create(c, path, op, w->index, w->at.zxid, w->at.zxid);
 		look_at_stat(w, path);
 		break;
 	case ZK_ENODEEXISTS:
@@ -552,7 +552,7 @@ static void do_delete(struct writing *w)
 		want_version(w, path, false, true);
 		if (!force_childless(c, path, &w->at))
 			wrong(w, CHECK_WRITE_RESULT, path, "has children");
-		apply_delete(c, path, w->at.zxid, w->at.zxid);
+		check_apply_delete(c, path, w->at.zxid, w->at.zxid);
 		break;
 	case ZK_ENONODE:
 		want_absent(w, path, CHECK_WRITE_RESULT);

@@ -223,9 +223,9 @@ enum check_rule check_why(struct check *c, const struct look *at, uint32_t path,
 /* ---- check_apply.c ---- */
 
 /* What an operation (or part) does, at a zxid, or ZXID_UNKNOWN: somewhere up to hi. */
-void apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t op_index,
-		  int64_t zxid, int64_t hi);
-void apply_delete(struct check *c, uint32_t path, int64_t zxid, int64_t hi);
+void check_apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t op_index,
+			int64_t zxid, int64_t hi);
+void check_apply_delete(struct check *c, uint32_t path, int64_t zxid, int64_t hi);
 void apply_set(struct check *c, uint32_t path, const struct hop *op, int64_t zxid, int64_t hi);
 void apply_acl(struct check *c, uint32_t path, const struct hop *op, int64_t zxid);
 void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t hi);

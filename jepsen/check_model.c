@@ -202,10 +202,10 @@ static void use_cand(struct check *c, uint32_t index, uint32_t path, int64_t zxi
 	switch (k->kind) {
 	case CAND_CREATE:
 	case CAND_CREATE_SEQ:
-		apply_create(c, path, asked, k->op, zxid, at->zxid);
+		check_apply_create(c, path, asked, k->op, zxid, at->zxid);
 		break;
 	case CAND_DELETE:
-		apply_delete(c, path, zxid, at->zxid);
+		check_apply_delete(c, path, zxid, at->zxid);
 		break;
 	case CAND_SET:
 		apply_set(c, path, asked, zxid, at->zxid);
@@ -345,7 +345,7 @@ bool force_absent(struct check *c, uint32_t path, const struct look *at)
 	} else {
 		bool was = c->inferring;
 		c->inferring = true;
-		apply_delete(c, path, ZXID_UNKNOWN, at->zxid);
+		check_apply_delete(c, path, ZXID_UNKNOWN, at->zxid);
 		c->inferring = was;
 	}
 	return n->s.there == THERE_NO;
@@ -415,7 +415,7 @@ static void create_by_some(struct check *c, uint32_t index, struct node *n, int6
 	bool was = c->inferring;
 
 	c->inferring = true;
-	apply_create(c, n->path, cand_asked(c, k), k->op, zxid, at->zxid);
+	check_apply_create(c, n->path, cand_asked(c, k), k->op, zxid, at->zxid);
 	c->inferring = was;
 	owner_unlink(c, n);
 	n->s.kind = NODE_UNKNOWN;
@@ -1290,7 +1290,7 @@ static void walk_txn(struct check *c, const struct htxn *t)
 		apply_session_end(c, t->session, t->zxid, t->zxid);
 	struct look at = { .op = NONE, .zxid = t->zxid, .lo = t->zxid, .write = true };
 	if (t->op == ZK_OP_DELETE_CONTAINER && force_there(c, t->path, &at))
-		apply_delete(c, t->path, t->zxid, t->zxid);
+		check_apply_delete(c, t->path, t->zxid, t->zxid);
 }
 
 static void walk_dump(struct check *c, const struct hdump *d)
