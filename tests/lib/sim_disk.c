@@ -135,7 +135,9 @@ static int carry_out(struct sim_disk *d, const struct disk_op *op, bool whole, s
 			return pk_err_set(err, PK_ENOSPC, "write %s: disk full", op->name);
 		bytes = op->offset;
 		if (d->ops == d->faults.misdirect_at)
-			bytes = (uint64_t)((int64_t)bytes + d->faults.misdirect_by);
+			bytes = (int64_t)bytes + d->faults.misdirect_by < 0
+					? 0
+					: (uint64_t)((int64_t)bytes + d->faults.misdirect_by);
 		file_write(f, bytes, op->data);
 		return 0;
 	case DISK_SYNC:
@@ -381,6 +383,11 @@ int64_t sim_disk_cost_us(const struct sim_disk *d)
 uint64_t sim_disk_ops(const struct sim_disk *d)
 {
 	return d->ops;
+}
+
+uint64_t sim_disk_reads(const struct sim_disk *d)
+{
+	return d->reads;
 }
 
 void sim_disk_set_faults(struct sim_disk *d, const struct sim_disk_faults *f)

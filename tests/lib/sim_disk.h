@@ -29,6 +29,7 @@ void sim_disk_run(struct sim_disk *d); /* until nothing is waiting */
 int64_t sim_disk_cost_us(const struct sim_disk *d);
 /* Operations begun so far, the synchronous ones too. */
 uint64_t sim_disk_ops(const struct sim_disk *d);
+uint64_t sim_disk_reads(const struct sim_disk *d);
 
 /* Operations count from 1; 0 means never. */
 struct sim_disk_faults {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <uthash.h>
 
+#include "tests/sim/cluster_history.h"
 #include "tests/sim/cluster_int.h"
 
 struct heard {
@@ -202,6 +203,16 @@ struct model *sim_model(struct sim *s)
 	return s->model;
 }
 
+struct record *sim_record(struct sim *s)
+{
+	return s->record;
+}
+
+void sim_record_begin(struct sim *s)
+{
+	s->record = record_new(s);
+}
+
 struct sim_stats *sim_stats(struct sim *s)
 {
 	return &s->stats;
@@ -352,6 +363,9 @@ void sim_free(struct sim *s)
 		free(h);
 	}
 	model_free(s->model);
+	free(s->list);
+	if (s->record != NULL)
+		record_free(s->record);
 	log_rules_free(s->rules);
 	free(s->seen);
 	free(s->heap);

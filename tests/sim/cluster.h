@@ -23,6 +23,7 @@
 
 struct sim;
 struct sim_conn;
+struct sim_disk_faults;
 
 struct sim_options {
 	uint64_t seed;
@@ -47,6 +48,7 @@ struct sim_net {
 
 struct sim_stats {
 	uint64_t events, commits, imports, joins, elections, entries;
+	uint64_t disk_faults, disk_deaths, refusals, unseen_losses;
 	uint64_t requests, replies, acked, watch_events, sessions, expired, connects, lost;
 };
 
@@ -62,6 +64,9 @@ static inline int64_t sim_now_ms(const struct sim *s)
 }
 struct pk_rng *sim_rng(struct sim *s);
 struct model *sim_model(struct sim *s);
+struct record;
+struct record *sim_record(struct sim *s); /* NULL: not kept */
+void sim_record_begin(struct sim *s);
 struct sim_stats *sim_stats(struct sim *s);
 uint64_t sim_hash(const struct sim *s); /* of all events so far */
 const char *sim_violation(const struct sim *s);
@@ -83,6 +88,9 @@ bool sim_member(struct sim *s, int i); /* /zookeeper/config has it, as of the ne
 bool sim_voter(struct sim *s, int i);
 /* No reconfig is under way, and the newest leader's Raft group is what the list says. */
 bool sim_members_settled(struct sim *s);
+/* In the newest leader's Raft group: RAFT_NODE_VOTER, ...; -1: not in it, or nobody leads. */
+int sim_group_role(struct sim *s, int i);
+bool sim_reconfiguring(struct sim *s);
 /* "10.0.0.1:2888:3888:participant;0.0.0.0:2181" */
 void sim_spec(int i, bool observer, char *to, size_t bytes);
 bool sim_joining(const struct sim *s, int i);     /* up or not: its next start is mute */
@@ -94,6 +102,18 @@ void sim_wipe(struct sim *s, int i); /* while it is down: its disks are new */
 void sim_pause(struct sim *s, int i, int64_t ms);
 void sim_disk_slow(struct sim *s, int i, int64_t extra_us, int64_t commit_us);
 void sim_wall_jump(struct sim *s, int i, int64_t ms);
+void sim_wall_rewind(struct sim *s, int i); /* its next start has the wall clock of its last one */
+/* What its log's disk does from its next operation on. A process that ends of it is started again;
+ * one that refuses to start is left to the operator (sim_damaged). */
+void sim_disk_fault(struct sim *s, int i, const struct sim_disk_faults *f);
+uint64_t sim_disk_op(struct sim *s, int i);   /* operations so far */
+uint64_t sim_disk_read(struct sim *s, int i); /* and reads */
+void sim_disk_flip(struct sim *s, int i);     /* a bit of the log, at rest */
+void sim_disk_full(struct sim *s, int i,
+		   uint64_t room_bytes);            /* no more than that is left; 0: ends */
+void sim_disk_copy(struct sim *s, int i, int from); /* while it is down: the other's folders */
+bool sim_damaged(const struct sim *s, int i);       /* it is down, and says why it does not start */
+bool sim_ailing(const struct sim *s, int i);        /* damage may be found on it */
 void sim_refuse_writes(struct sim *s, int i, bool refuse);
 /* From now on nothing is broken: rules that only hold then are judged. INT64_MAX: it is. */
 void sim_calm(struct sim *s);
@@ -104,7 +124,8 @@ void sim_net_set(struct sim *s, struct sim_net net);
 void sim_cut(struct sim *s, int from, int to, bool cut); /* nothing passes that way; it waits */
 void sim_break(struct sim *s, int from, int to);         /* the connection that `from` dialled */
 void sim_heal(struct sim *s);
-void sim_lose(struct sim *s, enum server_message type); /* all of that type, until told 0 */
+void sim_slow(struct sim *s, int from, int to, int64_t us); /* that link alone, longer by so much */
+void sim_lose(struct sim *s, enum server_message type);     /* all of that type, until told 0 */
 /* All running servers have applied the same, the last of some leader's log. */
 bool sim_settled(struct sim *s);
 void sim_describe(struct sim *s); /* says who stands where */

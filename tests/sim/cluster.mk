@@ -2,12 +2,12 @@
 # what happens; ONLY=3,7-9 CLIENTS=n SERVERS=n with less of it, as a failure says; CALM=1 without faults; TWICE=1 each
 # seed two times, which must be the same.
 # make sim runs these too.
-CLUSTER_OBJS := $(patsubst %,$(O)/tests/sim/cluster%.o,_client _link _log _model _rules _server _watches) $(O)/tests/sim/cluster.o
+CLUSTER_OBJS := $(patsubst %,$(O)/tests/sim/cluster%.o,_client _history _link _log _model _rules _server _watches) $(O)/tests/sim/cluster.o
 
 CLUSTER_RUN_OBJS := $(patsubst %,$(O)/tests/sim/cluster_%.o,sim load faults shrink)
 
-$(O)/tests/sim/cluster_sim: $(CLUSTER_RUN_OBJS) $(CLUSTER_OBJS) $(O)/tests/lib/sim_disk.o $(call archives,store)
-	@echo "  LD   $@" && $(CC) $(LDFLAGS) -o $@ $^ $(call libs,store)
+$(O)/tests/sim/cluster_sim: $(CLUSTER_RUN_OBJS) $(CLUSTER_OBJS) $(O)/tests/lib/sim_disk.o $(O)/libjepsen.a $(call archives,store)
+	@echo "  LD   $@" && $(CC) $(LDFLAGS) -o $@ $^ $(call libs,store) $(jepsen_LINK)
 
 sim: $(O)/tests/sim/cluster_sim
 .PHONY: sim-cluster
@@ -15,5 +15,5 @@ sim-cluster: $(O)/tests/sim/cluster_sim
 	@$< $(if $(SEED),--seed $(SEED) -v,--seeds $(SEEDS) --from $(FROM)) $(if $(ONLY),--only $(ONLY)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SERVERS),--servers $(SERVERS)) $(if $(CALM),--calm) $(if $(TWICE),--twice) $(if $(WHOLE),--whole)
 
 # Tests of the server run on simulated clusters.
-$(O)/tests/store/test_server $(O)/tests/store/test_scenarios: $(O)/tests/store/test_%: $(O)/tests/store/test_%.o $(CLUSTER_OBJS) $(O)/libtests.a $(call archives,store)
-	@$(CC) $(LDFLAGS) -o $@ $^ $(call libs,store) -lcmocka
+$(O)/tests/store/test_server $(O)/tests/store/test_scenarios: $(O)/tests/store/test_%: $(O)/tests/store/test_%.o $(CLUSTER_OBJS) $(O)/libjepsen.a $(O)/libtests.a $(call archives,store)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(call libs,store) $(jepsen_LINK) -lcmocka

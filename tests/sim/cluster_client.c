@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/queue.h>
 
+#include "tests/sim/cluster_history.h"
 #include "tests/sim/cluster_rules.h"
 #include "tests/sim/cluster_watches.h"
 #include "zkproto/multi.h"
@@ -16,6 +17,7 @@ struct request {
 	int32_t xid, op;
 	bool watch, raw;
 	int32_t mode;   /* of addWatch */
+	uint64_t call;  /* its number in the history */
 	uint64_t floor; /* acknowledged to somebody before this was sent */
 	char *path;
 	struct pk_buf body; /* of a multiRead */
@@ -39,6 +41,8 @@ struct client {
 	int64_t sent_us, heard_us;
 	STAILQ_HEAD(, request) requests;
 	size_t outstanding;
+	struct request *newest; /* being sent */
+	uint64_t calls;
 	struct watches *watches;
 	struct pk_buf out;
 };
@@ -68,6 +72,8 @@ struct client *client_new(struct sim *s, int index, int32_t timeout_ms,
 	c->ids[0] = (struct txn_id){ pk_bytes_str("ip"), pk_bytes_str(SIM_CLIENT_IP) };
 	c->who = (struct whose){ .ids = c->ids, .count = 1 };
 	c->watches = watches_new(s, &c->who);
+	if (sim_record(s) != NULL)
+		record_client(sim_record(s), index);
 	return c;
 }
 
@@ -90,6 +96,8 @@ static void requests_lost(struct client *c, bool tell)
 					  .lost = true };
 		STAILQ_REMOVE_HEAD(&c->requests, link);
 		c->outstanding--;
+		if (tell && sim_record(c->sim) != NULL)
+			record_lost(sim_record(c->sim), c->index, q->call, q->op);
 		if (tell)
 			c->owner.reply(c->owner.owner, &r);
 		request_free(q);
@@ -120,6 +128,13 @@ static void off(struct client *c, enum client_state state, const char *why)
 	c->conn_number++;
 	watches_lost(c->watches);
 	requests_lost(c, true);
+	if (sim_record(c->sim) != NULL && c->session != 0)
+		record_session(sim_record(c->sim), c->index, c->session, c->server,
+			       state != CLIENT_ENDED ? HIST_DISCONNECTED
+			       : c->spoil            ? HIST_ABANDONED
+			       : c->closing          ? HIST_CLOSED
+						     : HIST_EXPIRED,
+			       0);
 	set_state(c, state, why);
 }
 
@@ -238,6 +253,9 @@ static void connected(struct client *c, struct pk_bytes body)
 	if (c->read_only && !c->asks_read_only)
 		sim_violate(c->sim, "client %d: served read-only, and did not ask for it",
 			    c->index);
+	if (sim_record(c->sim) != NULL)
+		record_session(sim_record(c->sim), c->index, c->session, c->server, HIST_CONNECTED,
+			       c->timeout_ms);
 	again_ids(c);
 	again_watches(c);
 	sim_call_at(c->sim, (int64_t)c->timeout_ms * SIM_MS / 12, timer, c, c->conn_number);
@@ -256,6 +274,8 @@ static struct pk_buf *begin(struct client *c, int32_t op, int32_t xid, const cha
 	q->xid = xid != 0 ? xid : c->next_xid++;
 	q->path = pk_strdup(path != NULL ? path : "");
 	q->floor = acked_most;
+	q->call = ++c->calls;
+	c->newest = q;
 	STAILQ_INSERT_TAIL(&c->requests, q, link);
 	c->outstanding++;
 	sim_stats(c->sim)->requests++;
@@ -269,6 +289,22 @@ static struct pk_buf *begin(struct client *c, int32_t op, int32_t xid, const cha
 
 static void send_it(struct client *c)
 {
+	const struct request *q = c->newest;
+	struct pk_bytes body = pk_bytes(c->out.data + 8, c->out.len - 8);
+	struct zk_rd in = zk_rd(body);
+	struct zk_auth_req auth;
+	char who[80] = "";
+
+	if (q->op == ZK_OP_AUTH && zk_auth_req_decode(&in, &auth) == 0) {
+		if (pk_bytes_is(auth.auth, SIM_SUPER))
+			snprintf(who, sizeof(who), "super:");
+		else
+			snprintf(who, sizeof(who), "digest:%.*s", (int)auth.auth.len,
+				 auth.auth.data);
+	}
+	if (sim_record(c->sim) != NULL)
+		record_invoke(sim_record(c->sim), c->index, q->call, c->session, q->xid, q->op,
+			      body, who[0] != 0 ? pk_bytes_str(who) : PK_BYTES_NONE);
 	c->sent_us = sim_now_us(c->sim);
 	sim_conn_send(c->conn, pk_buf_bytes(&c->out));
 }
@@ -514,7 +550,7 @@ static bool refused_here(struct client *c, const struct request *q, int32_t err)
 }
 
 static void judge_write(struct client *c, const struct request *q, uint64_t zxid, int32_t err,
-			struct pk_bytes body)
+			struct pk_bytes body, uint64_t before)
 {
 	struct model *model = sim_model(c->sim);
 	const struct model_op *m = model_op(model, zxid);
@@ -535,6 +571,9 @@ static void judge_write(struct client *c, const struct request *q, uint64_t zxid
 		bad(c, q, "C3", zxid, "error %d, by the log it is %d", err, m->err);
 		return;
 	}
+	if (zxid <= before)
+		bad(c, q, "C1", zxid, "what was asked before it was answered with %#" PRIx64,
+		    before);
 	if (zxid <= q->floor)
 		bad(c, q, "C4", zxid, "%#" PRIx64 " was acknowledged before it was sent", q->floor);
 	if (zxid > acked_most)
@@ -791,6 +830,7 @@ static void judge(struct client *c, const struct request *q, uint64_t zxid, int3
 		bad(c, q, "C2", zxid, "%#" PRIx64 " was seen before", c->zxid);
 	if (zxid > model_zxid(sim_model(c->sim)))
 		bad(c, q, "C2", zxid, "the log ends at %#" PRIx64, model_zxid(sim_model(c->sim)));
+	uint64_t before = c->zxid;
 	c->zxid = zxid;
 	bool again = q->op == ZK_OP_SET_WATCHES2 || q->op == ZK_OP_SET_WATCHES;
 	bool ok = again ? watches_set_again(c->watches, zxid, why)
@@ -806,7 +846,7 @@ static void judge(struct client *c, const struct request *q, uint64_t zxid, int3
 	} else if (is_write(q->op) && refused_here(c, q, err)) {
 		;
 	} else if (is_write(q->op)) {
-		judge_write(c, q, zxid, err, body);
+		judge_write(c, q, zxid, err, body, before);
 	} else if (q->op == ZK_OP_SYNC) {
 		if (err == 0 && zxid < q->floor)
 			bad(c, q, "C6", zxid, "%#" PRIx64 " was acknowledged before", q->floor);
@@ -842,9 +882,18 @@ static void on_event(struct client *c, struct pk_bytes body)
 	sim_stats(c->sim)->watch_events++;
 	sim_say(c->sim, "client %d event %s %.*s", c->index, zk_event_name(e.type), (int)e.path.len,
 		e.path.data);
+	if (sim_record(c->sim) != NULL)
+		record_watch(sim_record(c->sim), c->index, c->session, e.type, e.path);
 	if (!watches_event(c->watches, e.type, e.path, why))
 		sim_violate(c->sim, "C7 client %d: %s", c->index, why);
 	c->owner.event(c->owner.owner, e.type, e.path);
+}
+
+/* A write that its server refuses, or ends a local session with, tells where the tree is: no zxid
+ * is its own. */
+static bool own_zxid(struct client *c, const struct request *q, int32_t err)
+{
+	return !is_write(q->op) || (!c->read_only && !refused_here(c, q, err));
 }
 
 static void on_frame(void *owner, struct pk_bytes body)
@@ -878,6 +927,10 @@ static void on_frame(void *owner, struct pk_bytes body)
 		(uint64_t)h.zxid, h.err, q->watch ? " watch" : "", q->mode);
 	STAILQ_REMOVE_HEAD(&c->requests, link);
 	c->outstanding--;
+	if (sim_record(c->sim) != NULL)
+		record_reply(sim_record(c->sim), c->index, q->call, c->session, c->server, q->op,
+			     own_zxid(c, q, h.err) && h.zxid > 0 ? (uint64_t)h.zxid : 0, h.err,
+			     in.in);
 	judge(c, q, (uint64_t)h.zxid, h.err, in.in);
 	if (q->op == ZK_OP_CLOSE_SESSION && h.err == 0)
 		c->closing = true;

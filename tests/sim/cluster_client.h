@@ -3,13 +3,13 @@
  *
  * It connects, sends requests, pings, goes to another server after a break with its session and
  * sets its watches again. Every reply and event is judged by the model at the zxid it carries:
- *     C1 replies in the order of the requests     C2 zxids never fall in a session, over all
- * servers C3 a write's reply is what the log says     C4 a write is later than all that was of the
- * operation at that zxid               acknowledged to anybody before it was sent C5 a read shows
- * the model at its zxid       C6 a sync's zxid is at or behind the same line C7 the events that
- * came before a reply are exactly those that the watches set here call for up to its zxid, in
- * order, one-shot ones once; setWatches tells what was missed C8 a session is refused only when the
- * log ended it (or its password is wrong)
+ *     C1 replies in the order of the requests, and no write's zxid was seen before it     C2 zxids
+ * never fall in a session, over all servers C3 a write's reply is what the log says     C4 a write
+ * is later than all that was of the operation at that zxid               acknowledged to anybody
+ * before it was sent C5 a read shows the model at its zxid       C6 a sync's zxid is at or behind
+ * the same line C7 the events that came before a reply are exactly those that the watches set here
+ * call for up to its zxid, in order, one-shot ones once; setWatches tells what was missed C8 a
+ * session is refused only when the log ended it (or its password is wrong)
  */
 #ifndef PK_TESTS_SIM_CLUSTER_CLIENT_H
 #define PK_TESTS_SIM_CLUSTER_CLIENT_H

@@ -5,6 +5,7 @@
  * and only while another server is up that has data (store/found.h says why).
  */
 #include "store/raft_node.h"
+#include "tests/lib/sim_disk.h"
 #include "tests/sim/cluster_run.h"
 
 static int any_server(struct run *r)
@@ -33,7 +34,7 @@ static void restart(struct sim *s, void *arg, uint64_t server)
 {
 	struct run *r = arg;
 
-	if (!r->healed)
+	if (!r->healed && !sim_damaged(s, (int)server))
 		sim_start(s, (int)server);
 }
 
@@ -54,24 +55,88 @@ static void crash(struct run *r)
 	}
 }
 
-static bool others_have_data(struct run *r, int but)
+static bool others_have_data(struct run *r, int but, bool reconfiguring)
 {
 	struct sim *s = r->sim;
 	int with = 0, others = 0, voters = 0;
 
-	if (!sim_members_settled(s))
+	if (sim_leader(s) < 0 || (sim_reconfiguring(s) && !reconfiguring))
 		return false;
 
 	for (int i = 0; i < (int)sim_servers(s); i++) {
-		voters += sim_voter(s, i);
-		if (i == but || !sim_member(s, i))
+		voters += sim_group_role(s, i) == RAFT_NODE_VOTER;
+		if (i == but || (!sim_member(s, i) && sim_group_role(s, i) < 0))
 			continue;
 		others++;
 		if (sim_joining(s, i) || !sim_up(s, i))
 			return false;
 		with += tree_meta(server_tree(sim_server(s, i)))->index > 1;
 	}
-	return with == others && (voters > 2 || !sim_voter(s, but));
+	return with == others && (voters > 2 || sim_group_role(s, but) != RAFT_NODE_VOTER);
+}
+
+static bool others_ail(struct run *r, int but)
+{
+	bool any = false;
+
+	for (int i = 0; i < (int)sim_servers(r->sim); i++)
+		any |= i != but && (sim_ailing(r->sim, i) || sim_damaged(r->sim, i));
+	return any;
+}
+
+void operate(struct run *r)
+{
+	struct sim *s = r->sim;
+
+	for (int i = 0; i < (int)sim_servers(s); i++) {
+		if (!sim_damaged(s, i) || !others_have_data(r, i, true))
+			continue;
+		sim_wipe(s, i);
+		sim_start(s, i);
+	}
+}
+
+/* One server's log is damaged, or its disk fails: a minority, and of no more than one at a time. */
+static void damage(struct run *r)
+{
+	struct sim *s = r->sim;
+	int i = any_server(r), n = (int)sim_servers(s);
+	uint64_t next = 1 + below(&r->rng, 30);
+	struct sim_disk_faults f = { 0 };
+
+	if (!others_have_data(r, i, false) || sim_joining(s, i) || others_ail(r, i) ||
+	    !sim_up(s, i))
+		return;
+	switch (below(&r->rng, 7)) {
+	case 0:
+	case 1:
+		f.fail_at = sim_disk_op(s, i) + next;
+		sim_disk_fault(s, i, &f);
+		break;
+	case 2:
+		f.misdirect_at = sim_disk_op(s, i) + next;
+		f.misdirect_by = SIM_SECTOR_BYTES * pk_rng_range(&r->rng, -16, 16);
+		sim_disk_fault(s, i, &f);
+		break;
+	case 3:
+		sim_disk_full(s, i, 1000 + below(&r->rng, 1 << 20));
+		break;
+	case 4:
+		for (uint64_t bits = 1 + below(&r->rng, 4); bits > 0; bits--)
+			sim_disk_flip(s, i);
+		break;
+	case 5: /* a bit is read wrongly when it starts */
+		sim_crash(s, i, chance(&r->rng, 50));
+		f.flip_read_at = sim_disk_read(s, i) + 1 + below(&r->rng, 8);
+		sim_disk_fault(s, i, &f);
+		sim_start(s, i);
+		break;
+	default:
+		sim_crash(s, i, true);
+		sim_disk_copy(s, i, (i + 1 + (int)below(&r->rng, (uint64_t)n - 1)) % n);
+		sim_start(s, i);
+		break;
+	}
 }
 
 /*
@@ -83,6 +148,8 @@ static bool wipe_at_worst(struct run *r)
 	struct sim *s = r->sim;
 	int leader = sim_leader(s), others[2], n = 0;
 
+	if (others_ail(r, -1) || sim_reconfiguring(s))
+		return false;
 	for (int i = 0; i < (int)sim_servers(s); i++) {
 		if (!sim_voter(s, i) || i == leader)
 			continue;
@@ -97,7 +164,7 @@ static bool wipe_at_worst(struct run *r)
 	sim_cut(s, leader, behind, true);
 	sim_cut(s, behind, leader, true);
 	sim_run(s, 50 + (int64_t)below(&r->rng, 400));
-	if (sim_violation(s) != NULL || !others_have_data(r, forgets))
+	if (sim_violation(s) != NULL || !others_have_data(r, forgets, false))
 		return true;
 	sim_disk_slow(s, forgets, (int64_t)below(&r->rng, 100000), 0);
 	sim_crash(s, forgets, true);
@@ -115,9 +182,11 @@ static void wipe(struct run *r)
 	struct sim *s = r->sim;
 	int i = any_server(r);
 
+	if (others_ail(r, i))
+		return;
 	if (chance(&r->rng, 40) && wipe_at_worst(r))
 		return;
-	if (!others_have_data(r, i) || sim_joining(s, i))
+	if (!others_have_data(r, i, false) || sim_joining(s, i))
 		return;
 	sim_crash(s, i, true);
 	sim_wipe(s, i);
@@ -160,6 +229,11 @@ static void net(struct run *r)
 	if (chance(&r->rng, 40))
 		to.delay_most_us = 1000;
 	sim_net_set(r->sim, to);
+	if (chance(&r->rng, 40)) { /* one direction of one link is slow */
+		int n = (int)sim_servers(r->sim), i = any_server(r);
+		sim_slow(r->sim, i, (int)below(&r->rng, (uint64_t)n),
+			 pk_rng_range(&r->rng, 0, 400000));
+	}
 	if (chance(&r->rng, 30))
 		sim_break(r->sim, (int)below(&r->rng, sim_servers(r->sim)),
 			  (int)below(&r->rng, sim_servers(r->sim)));
@@ -177,7 +251,8 @@ static void pause_server(struct run *r)
 		sim_cut(r->sim, i, j, true);
 		sim_cut(r->sim, j, i, true);
 	}
-	sim_pause(r->sim, i, pk_rng_range(&r->rng, 50, 6000));
+	/* now and then longer than every timeout there is */
+	sim_pause(r->sim, i, pk_rng_range(&r->rng, 50, chance(&r->rng, 10) ? 45000 : 6000));
 }
 
 static void disk(struct run *r)
@@ -224,15 +299,23 @@ static void client(struct run *r)
 static void wall(struct run *r)
 {
 	int64_t ms = pk_rng_range(&r->rng, -100000, 100000);
+	int i = any_server(r);
 
+	if (chance(&r->rng, 25)) { /* as on a machine whose clock does not run while it is off */
+		r->wall_slack_ms += 120000;
+		sim_crash(r->sim, i, true);
+		sim_wall_rewind(r->sim, i);
+		sim_start(r->sim, i);
+		return;
+	}
 	r->wall_slack_ms += ms < 0 ? -ms : ms;
-	sim_wall_jump(r->sim, any_server(r), ms);
+	sim_wall_jump(r->sim, i, ms);
 }
 
 static void fault(struct run *r)
 {
 	uint64_t pick = below(&r->rng, r->crash + r->cut + r->pause + r->disk + r->net + r->wipe +
-					       r->wall + r->client);
+					       r->wall + r->client + r->damage);
 
 	if (pick < r->crash) {
 		int down = down_count(r);
@@ -240,7 +323,8 @@ static void fault(struct run *r)
 			int i = (int)below(&r->rng, sim_servers(r->sim));
 			while (sim_up(r->sim, i) || !sim_placed(r->sim, i))
 				i = (i + 1) % (int)sim_servers(r->sim);
-			sim_start(r->sim, i);
+			if (!sim_damaged(r->sim, i))
+				sim_start(r->sim, i);
 		} else {
 			crash(r);
 		}
@@ -267,6 +351,11 @@ static void fault(struct run *r)
 		return;
 	}
 	pick -= r->net;
+	if (pick < r->damage) {
+		damage(r);
+		return;
+	}
+	pick -= r->damage;
 	if (pick < r->wipe) {
 		wipe(r);
 		return;
@@ -280,8 +369,8 @@ static void fault(struct run *r)
 
 void faults_plan(struct run *r)
 {
-	uint32_t *weights[] = { &r->crash, &r->cut,  &r->pause, &r->disk,
-				&r->net,   &r->wipe, &r->wall,  &r->client };
+	uint32_t *weights[] = { &r->crash, &r->cut,  &r->pause,  &r->disk,  &r->net,
+				&r->wipe,  &r->wall, &r->client, &r->damage };
 
 	for (size_t i = 0; i < PK_COUNT(weights); i++)
 		*weights[i] = chance(&r->rng, 60) ? (uint32_t)pk_rng_range(&r->rng, 1, 10) : 0;
@@ -312,6 +401,7 @@ void faults_until(struct run *r, int64_t until_ms)
 		sim_say(r->sim, "fault %zu", number);
 		pk_rng_seed(&r->rng, r->plan->seed << 12 ^ number ^ 0xfa017);
 		fault(r);
+		operate(r);
 	}
 	run_until(r->sim, until_ms);
 }
@@ -327,8 +417,10 @@ void faults_end(struct run *r)
 	for (int i = 0; i < (int)sim_servers(s); i++) {
 		sim_disk_slow(s, i, 0, 0);
 		sim_pause(s, i, 0);
+		sim_disk_full(s, i, 0);
 		sim_refuse_writes(s, i, false);
-		sim_start(s, i);
+		if (!sim_damaged(s, i))
+			sim_start(s, i);
 	}
 	for (size_t i = 0; i < r->load_count; i++)
 		client_pings(r->loads[i].client, true);

@@ -101,6 +101,13 @@ struct sim_server {
 	struct dialler dial[SIM_SERVERS_MAX];
 	bool knows[SIM_SERVERS_MAX]; /* its peers: those in its list, then the members */
 	bool placed;
+	bool latent;    /* there may be damage on its log's disk */
+	bool ailing;    /* its log's disk may hold damage, or fail */
+	bool damaged;   /* it does not start, and says so */
+	uint64_t acked; /* the end of its log, as it told a leader */
+	uint64_t space_bytes;
+	int64_t disk_check_ms, started_wall_ms;
+	bool rewind, disk_low;
 	struct raft_member list[SIM_SERVERS_MAX]; /* its configuration file's */
 	size_t list_count;
 	uint64_t list_hash;
@@ -124,6 +131,10 @@ struct sim {
 	size_t events, heap_cap;
 	struct sim_server servers[SIM_SERVERS_MAX];
 	uint8_t lose_type;
+	int64_t slow_us[SIM_SERVERS_MAX][SIM_SERVERS_MAX];
+	struct record *record;
+	struct listed *list; /* /zookeeper/config, as of list_at */
+	uint64_t list_at;
 	bool cut[SIM_SERVERS_MAX][SIM_SERVERS_MAX];
 	LIST_HEAD(, wire) wires;
 	LIST_HEAD(, sim_conn) conns;

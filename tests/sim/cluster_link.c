@@ -255,7 +255,7 @@ bool link_send(struct sim_server *n, int to, uint8_t type, struct pk_bytes body)
 	if (w->ended) /* broken, and nobody has noticed: it goes nowhere */
 		return true;
 	struct frame *f = frame_new(type, body);
-	f->at_us = us_max(s->now_us + sim_delay(s), w->last_at_us);
+	f->at_us = us_max(s->now_us + sim_delay(s) + s->slow_us[n->index][to], w->last_at_us);
 	w->last_at_us = f->at_us;
 	if (STAILQ_EMPTY(&w->frames))
 		w->moved_us = s->now_us;
@@ -303,7 +303,13 @@ void sim_break(struct sim *s, int from, int to)
 void sim_heal(struct sim *s)
 {
 	memset(s->cut, 0, sizeof(s->cut));
+	memset(s->slow_us, 0, sizeof(s->slow_us));
 	links_poke(s);
+}
+
+void sim_slow(struct sim *s, int from, int to, int64_t us)
+{
+	s->slow_us[from][to] = us;
 }
 
 void sim_lose(struct sim *s, enum server_message type)
@@ -380,7 +386,7 @@ static void pump_in(struct sim *s, struct event *e)
 	struct sim_server *n = &s->servers[c->to];
 	server_enter(n);
 	uint64_t session = conn_session_id(c->conn);
-	if (session != 0)
+	if (session != 0 && sim_member(s, c->to)) /* who was removed tells no leader of it */
 		sim_session_heard(s, session);
 	server_conn_frame(c->conn, pk_bytes(f->bytes, f->len));
 	free(f);

@@ -244,16 +244,25 @@ static void quota(struct load *l)
 	}
 }
 
+/* Of both kinds on one path the newer takes the older's place, which the checker does not know. */
+static void add_watch(struct load *l, const char *path)
+{
+	bool recursive = l->run->halves ? chance(&l->rng, 50) : strlen(path) % 2 == 0;
+
+	client_add_watch(l->client, path, recursive);
+}
+
 static void watch(struct load *l)
 {
 	struct client *c = l->client;
 
 	if (chance(&l->rng, 50) && client_watches(c) < 12)
-		client_add_watch(c, chance(&l->rng, 20) ? "/" : any_path(l), chance(&l->rng, 50));
+		add_watch(l, chance(&l->rng, 20) ? "/" : any_path(l));
 	else
 		client_check_watches(
 			c, chance(&l->rng, 50) ? ZK_OP_REMOVE_WATCHES : ZK_OP_CHECK_WATCHES,
-			any_path(l), (int32_t)(1 + below(&l->rng, 3)));
+			any_path(l),
+			l->run->halves ? (int32_t)(1 + below(&l->rng, 3)) : ZK_WATCHER_ANY);
 }
 
 static void ask(struct load *l)

@@ -49,6 +49,7 @@ struct model {
 	uint64_t pending_session;
 	int32_t pending_xid;
 	struct listed asked;
+	uint64_t lists;
 	bool unsteady; /* wall clocks jumped a moment ago */
 	char complaint[200];
 };
@@ -487,7 +488,7 @@ static bool was_overdue(struct model *m, const struct node *n)
 }
 
 /* By the leader alone. */
-static int32_t delete_container(struct model *m, const struct txn_op *op)
+static int32_t delete_container(struct model *m, const struct txn_op *op, struct pk_buf *path)
 {
 	struct zk_rd r = zk_rd(op->body);
 	struct zk_path_req req;
@@ -508,6 +509,7 @@ static int32_t delete_container(struct model *m, const struct txn_op *op)
 			 "%s goes before its time: at %" PRId64 " ms, changed at %" PRId64
 			 " ms, ttl %" PRId64,
 			 n->path, m->time_ms, newest(n)->stat.mtime, newest(n)->ttl_ms);
+	pk_buf_add_str(path, n->path);
 	take_away(m, n);
 	return 0;
 }
@@ -610,6 +612,7 @@ static int32_t reconfig(struct model *m, const struct txn_op *op, bool *deferred
 	m->pending_session = op->session_id;
 	m->pending_xid = op->xid;
 	m->asked = l;
+	m->lists++;
 	return 0;
 }
 
@@ -646,7 +649,13 @@ static int32_t config(struct model *m, const struct txn_op *op, struct pk_buf *r
 		event_add(m, ZK_EVENT_DATA_CHANGED, n, &v->acl);
 	}
 	m->pending = false;
+	m->lists++;
 	return err;
+}
+
+uint64_t model_lists(const struct model *m)
+{
+	return m->lists;
 }
 
 bool model_listed(struct model *m, struct listed *out)
@@ -783,6 +792,7 @@ static void apply_op(struct model *m, const struct txn_op *op)
 				 .origin = op->origin,
 				 .seq = op->seq,
 				 .time_ms = m->time_ms,
+				 .at_us = m->now_us,
 				 .id_count = op->id_count };
 	union {
 		struct zk_create_req create;
@@ -829,7 +839,7 @@ static void apply_op(struct model *m, const struct txn_op *op)
 			done.err = set_acl(m, op, &u.set_acl, &done.reply);
 		break;
 	case ZK_OP_DELETE_CONTAINER:
-		done.err = delete_container(m, op);
+		done.err = delete_container(m, op, &done.reply);
 		break;
 	case ZK_OP_RECONFIG:
 		done.err = reconfig(m, op, &done.deferred);
@@ -992,6 +1002,17 @@ const struct model_op *model_op(struct model *m, uint64_t zxid)
 			high = mid;
 	}
 	return low < m->op_count && m->ops[low].zxid == zxid ? &m->ops[low] : NULL;
+}
+
+size_t model_op_count(const struct model *m)
+{
+	return m->op_count;
+}
+
+const struct model_op *model_op_at(const struct model *m, size_t i)
+{
+	PK_ASSERT(i < m->op_count);
+	return &m->ops[i];
 }
 
 size_t model_event_count(const struct model *m)

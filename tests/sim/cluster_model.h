@@ -35,9 +35,11 @@ struct model_op {
 	int32_t type, xid, err;
 	uint64_t origin, seq;
 	int64_t time_ms;     /* of its entry */
+	int64_t at_us;       /* when the first server applied it */
 	size_t id_count;     /* identities that came along */
 	bool deferred;       /* a reconfig that was taken on: its reply comes with the TXN_CONFIG */
-	struct pk_buf reply; /* its body, to the byte; empty when err != 0 */
+	struct pk_buf reply; /* its body, to the byte; empty when err != 0; of a deleteContainer its
+				path */
 };
 
 struct model_event {
@@ -70,6 +72,7 @@ void model_clocks(struct model *m, bool steady);
 const char *model_complaint(const struct model *m);
 /* The servers as /zookeeper/config has them now; false: none yet, or a reconfig is under way. */
 bool model_listed(struct model *m, struct listed *out);
+uint64_t model_lists(const struct model *m); /* rises with each change of that */
 /* How many nodes are below path. */
 uint64_t model_below(struct model *m, const char *path, uint64_t zxid);
 
@@ -79,6 +82,8 @@ const struct model_node *model_get(struct model *m, const char *path, uint64_t z
 void model_children(struct model *m, const char *path, uint64_t zxid, struct pk_buf *out);
 /* The operation that took this zxid; NULL: none did. */
 const struct model_op *model_op(struct model *m, uint64_t zxid);
+size_t model_op_count(const struct model *m);
+const struct model_op *model_op_at(const struct model *m, size_t i); /* by rising zxid */
 size_t model_event_count(const struct model *m);
 const struct model_event *model_event(const struct model *m, size_t i);
 /* The place of the first event later than zxid. */

@@ -17,7 +17,8 @@
 struct plan {
 	uint64_t seed;
 	bool calm, verbose;
-	bool some; /* only the faults in `keep` */
+	bool unrecorded; /* no history for the checker */
+	bool some;       /* only the faults in `keep` */
 	bool keep[FAULTS_MAX];
 	size_t clients, servers; /* 0: as the seed has it */
 };
@@ -41,9 +42,10 @@ struct run {
 	bool healed;
 	struct load loads[LOADS_MAX];
 	size_t load_count;
-	uint32_t crash, cut, pause, disk, net, wipe, wall, client; /* weights */
+	uint32_t crash, cut, pause, disk, net, wipe, wall, client, damage; /* weights */
 	int64_t fault_every_ms;
 	bool members; /* they change */
+	bool halves;  /* removeWatches takes halves of watches that stay */
 	int64_t container_check_ms, wall_slack_ms;
 	size_t faults; /* told so far, left out or not */
 };
@@ -51,7 +53,7 @@ struct run {
 struct totals {
 	struct sim_stats s;
 	int64_t simulated_us;
-	uint64_t hash, faults;
+	uint64_t hash, faults, judged;
 	uint64_t seeds, failed;
 };
 
@@ -76,6 +78,7 @@ void load_start(struct run *r, int index);
 void faults_plan(struct run *r);
 void faults_until(struct run *r, int64_t until_ms); /* or until a violation */
 void faults_end(struct run *r);                     /* everything heals */
+void operate(struct run *r); /* an operator empties who does not start for damage */
 
 /* cluster_shrink.c: leave out what a failing run does not need; *plan and *why become its. */
 void plan_shrink(struct plan *plan, size_t faults, char *why);

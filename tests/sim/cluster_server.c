@@ -13,11 +13,14 @@
 #include "tests/sim/cluster_int.h"
 #include "tests/sim/cluster_rules.h"
 
-#define HEARTBEAT_MS    50
-#define ELECTION_MS     500
-#define CLUSTER_ID      0xc1u
-#define WALL_BASE_MS    1700000000000
-#define WALL_SETTLES_MS 12000 /* times to live and wall clocks that jump: not judged so long */
+#define HEARTBEAT_MS      50
+#define ELECTION_MS       500
+#define CLUSTER_ID        0xc1u
+#define WALL_BASE_MS      1700000000000
+#define DISK_CHECK_MS     1000
+#define DISK_LOW_SEGMENTS 12
+#define REVIVE_MS         500
+#define WALL_SETTLES_MS   12000 /* times to live and wall clocks that jump: not judged so long */
 
 struct touch {
 	UT_hash_handle hh;
@@ -331,12 +334,20 @@ static void owner_role(void *owner, enum raft_node_role role, uint64_t term, uin
 	n->sim->stats.elections += role == RAFT_NODE_LEADER;
 }
 
+static void dies(struct sim *s, struct event *e);
+
 static void owner_fatal(void *owner, const struct pk_err *err)
 {
 	struct sim_server *n = owner;
 
 	n->failed = true;
-	sim_violate(n->sim, "server %d gives up: %s", n->index, err->text);
+	if (!n->ailing ||
+	    (err->code != PK_EIO && err->code != PK_ENOSPC && err->code != PK_ECORRUPT)) {
+		sim_violate(n->sim, "server %d gives up: %s", n->index, err->text);
+		return;
+	}
+	sim_say(n->sim, "server %d gives up: %s", n->index, err->text);
+	event_add(n->sim, 0, dies, n->index, NULL, (uint64_t)(err->code == PK_ECORRUPT));
 }
 
 static void owner_note(void *owner, int level, const char *event, const char *text)
@@ -421,11 +432,28 @@ static void trace_message(struct sim_server *n, uint64_t to, struct pk_bytes dat
 	raft_msg_release(&m);
 }
 
+/* What it told a leader that it has, by a result that rejects nothing: head, term, rejected, last.
+ */
+static void acked_note(struct sim_server *n, struct pk_bytes data)
+{
+	struct raft_message m;
+	struct raft_msg_head head;
+	struct pk_err err = PK_ERR_INIT;
+
+	if (data.len < 3 || data.data[2] != RAFT_IO_APPEND_ENTRIES_RESULT ||
+	    raft_msg_decode(&m, &head, data, &err) != 0)
+		return;
+	if (m.append_entries_result.rejected == 0)
+		n->acked = m.append_entries_result.last_log_index;
+	raft_msg_release(&m);
+}
+
 static bool on_send(void *owner, uint64_t peer_id, const char *address, struct pk_bytes data)
 {
 	struct sim_server *n = owner;
 
 	trace_message(n, peer_id, data);
+	acked_note(n, data);
 	return n->ro.send(n->ro.owner, peer_id, address, data);
 }
 
@@ -537,6 +565,23 @@ static void disk_step(struct sim *s, struct event *e)
 	}
 }
 
+/* As node_io.c: writes are refused before the log can fail for want of room. */
+static void disk_check(struct sim_server *n)
+{
+	const struct disk *d = sim_disk_disk(n->disk);
+	uint64_t low = DISK_LOW_SEGMENTS * n->sim->o.segment_bytes, room;
+
+	if (n->sim->now_us / SIM_MS < n->disk_check_ms)
+		return;
+	n->disk_check_ms = n->sim->now_us / SIM_MS + DISK_CHECK_MS;
+	room = d->free_bytes(d->impl);
+	if (n->disk_low == (room < low))
+		return;
+	n->disk_low = room < low;
+	sim_say(n->sim, "server %d: %s room", n->index, n->disk_low ? "little" : "enough");
+	server_refuse_writes(n->server, n->disk_low);
+}
+
 static void tick(struct sim *s, struct event *e)
 {
 	struct sim_server *n = &s->servers[e->server];
@@ -546,6 +591,7 @@ static void tick(struct sim *s, struct event *e)
 	server_enter(n);
 	server_tick(n->server);
 	links_tick(n);
+	disk_check(n);
 	server_left(n);
 	event_add(s, HEARTBEAT_MS / 2 * SIM_MS, tick, n->index, NULL, 0);
 }
@@ -622,7 +668,7 @@ static void open_raft(struct sim_server *n)
 				n->joining ? 0 : n->list_count, s->now_us / SIM_MS, &n->rng, &err);
 	rlog_loaded_release(&n->loaded);
 	if (rc != 0)
-		sim_violate(s, "server %d does not start: %s", n->index, err.text);
+		owner_fatal(n, &err);
 	else
 		server_set_raft(n->server, n->raft, n->joining);
 }
@@ -670,6 +716,83 @@ void server_peer_frame(struct sim_server *n, int from, uint8_t type, struct pk_b
 		sim_violate(n->sim, "server %d refused a message of type %u from %d: %s", n->index,
 			    type, from, err.text);
 	server_left(n);
+}
+
+static uint64_t log_end(const struct rlog_loaded *l)
+{
+	uint64_t end = l->record_count > 0 ? l->start_index + l->record_count - 1 : 0;
+
+	return l->has_manifest && l->manifest.index > end ? l->manifest.index : end;
+}
+
+/*
+ * Is the log as long as it said it was? With damage to the very last write it may not be, for that
+ * looks as if it was never whole (docs/disk-format.md): an operator who knows more than we do
+ * replaces such a disk. Without damage it is what must not happen.
+ */
+static int nothing_lost(struct sim_server *n, struct pk_err *err)
+{
+	struct sim *s = n->sim;
+
+	if (log_end(&n->loaded) >= n->acked)
+		return 0;
+	if (!n->ailing) {
+		sim_violate(s, "server %d had told of its log up to %" PRIu64 ", and has %" PRIu64,
+			    n->index, n->acked, log_end(&n->loaded));
+		return 0;
+	}
+	s->stats.unseen_losses++;
+	return pk_err_set(err, PK_ECORRUPT, "the last write is gone unseen");
+}
+
+/* It says why, and its process ends. */
+static void not_started(struct sim_server *n, const struct pk_err *err)
+{
+	struct sim *s = n->sim;
+
+	if (!n->ailing)
+		sim_violate(s, "server %d does not start: %s", n->index, err->text);
+	sim_say(s, "server %d does not start: %s", n->index, err->text);
+	s->stats.refusals++;
+	n->crashing = true;
+	n->up = false;
+	n->life++;
+	rlog_loaded_release(&n->loaded);
+	if (n->log != NULL)
+		rlog_close(n->log);
+	sim_disk_kill(n->disk);
+	server_close(n->server);
+	if (n->kv != NULL)
+		kv_close(n->kv);
+	if (n->states != NULL)
+		state_dir_close(n->states);
+	n->log = NULL;
+	n->server = NULL;
+	n->kv = NULL;
+	n->states = NULL;
+	n->crashing = false;
+	n->damaged = true;
+}
+
+static void revives(struct sim *s, struct event *e)
+{
+	if (!s->servers[e->n].damaged)
+		sim_start(s, (int)e->n);
+}
+
+static void stop(struct sim_server *n, bool power);
+
+/* After a failed write or sync: nothing that was not synced may be believed. */
+static void dies(struct sim *s, struct event *e)
+{
+	struct sim_server *n = &s->servers[e->server];
+
+	if (!server_alive(n, e->life))
+		return;
+	s->stats.disk_deaths++;
+	stop(n, pk_rng_chance(&s->rng, 500000));
+	n->damaged = e->n == 1;
+	event_add(s, REVIVE_MS * SIM_MS, revives, -1, NULL, (uint64_t)n->index);
 }
 
 void sim_start(struct sim *s, int i)
@@ -729,12 +852,21 @@ void sim_start(struct sim *s, int i)
 	if (n->up || !n->placed || s->violation[0] != 0)
 		return;
 	sim_say(s, "server %d starts", i);
+	if (n->rewind) {
+		n->wall_offset_ms += n->started_wall_ms - wall_ms(n);
+		s->wall_jump_us = s->now_us;
+		n->rewind = false;
+	}
+	n->started_wall_ms = wall_ms(n);
+	n->disk_low = n->damaged = false;
+	n->disk_check_ms = 0;
 	n->life++;
 	n->up = true;
 	n->failed = n->turn_due = n->disk_busy = n->importing = false;
 	n->checked_index = 0;
 	n->leading_since_us = 0;
 	n->paused_until_us = 0;
+	n->log = NULL;
 	n->loaded = (struct rlog_loaded){ 0 };
 	int rc = state_dir_open(&n->states, n->dir, &kv_cfg, &err);
 	if (rc == 0)
@@ -744,14 +876,21 @@ void sim_start(struct sim *s, int i)
 				 wall_ms(n), &err);
 	if (rc == 0)
 		rc = rlog_open(&n->log, sim_disk_disk(n->disk), &log_cfg, &n->loaded, &err);
+	if (rc == 0)
+		rc = nothing_lost(n, &err);
 	if (rc != 0) {
-		fprintf(stderr, "server %d cannot be opened: %s\n", i, err.text);
-		abort(); /* there is no half of a server to go on with */
+		not_started(n, &err);
+		return;
 	}
 	bool no_members = n->loaded.record_count == 0 && !n->loaded.has_manifest;
 	bool nothing = no_members && n->loaded.term == 0;
-	if (nothing && tree_meta(server_tree(n->server))->index > 0)
-		sim_violate(s, "server %d: the log is empty, the state is not", i);
+	if (nothing && tree_meta(server_tree(n->server))->index > 0) {
+		pk_ignore(pk_err_set(&err, PK_ECORRUPT, "the log is empty, the state is not"),
+			  "passed on");
+		not_started(n, &err);
+		return;
+	}
+	n->ailing = n->latent; /* what was wrong in passing is over */
 	meta_check(n);
 	n->found = (struct found){ 0 };
 	memset(n->knows, 0, sizeof(n->knows));
@@ -830,7 +969,8 @@ void sim_wipe(struct sim *s, int i)
 	sim_say(s, "server %d loses its disks", i);
 	sim_disk_free(n->disk);
 	n->disk = sim_disk_new(pk_rng_next(&s->rng));
-	n->joining = false;
+	n->joining = n->ailing = n->latent = n->damaged = false;
+	n->acked = 0;
 	remove_dirs(n);
 	PK_ASSERT(mkdir(n->dir, 0700) == 0);
 	list_now(n);
@@ -878,20 +1018,25 @@ void sim_place(struct sim *s, int i)
 	sim_start(s, i);
 }
 
+static const struct listed *list_of(struct sim *s)
+{
+	if (s->list == NULL || s->list_at != model_lists(s->model)) {
+		if (s->list == NULL)
+			s->list = pk_alloc(sizeof(*s->list));
+		pk_ignore(model_listed(s->model, s->list), "it holds while another is made");
+		s->list_at = model_lists(s->model);
+	}
+	return s->list;
+}
+
 bool sim_member(struct sim *s, int i)
 {
-	struct listed l;
-
-	pk_ignore(model_listed(s->model, &l), "it holds while another is made");
-	return listed_has(&l, (uint64_t)i + 1);
+	return listed_has(list_of(s), (uint64_t)i + 1);
 }
 
 bool sim_voter(struct sim *s, int i)
 {
-	struct listed l;
-
-	pk_ignore(model_listed(s->model, &l), "it holds while another is made");
-	return listed_votes(&l, (uint64_t)i + 1);
+	return listed_votes(list_of(s), (uint64_t)i + 1);
 }
 
 bool sim_up(const struct sim *s, int i)
@@ -938,6 +1083,101 @@ void sim_disk_slow(struct sim *s, int i, int64_t extra_us, int64_t commit_us)
 	s->servers[i].commit_us = commit_us;
 }
 
+void sim_wall_rewind(struct sim *s, int i)
+{
+	s->servers[i].rewind = true;
+}
+
+/* ---- disks ---- */
+
+void sim_disk_fault(struct sim *s, int i, const struct sim_disk_faults *f)
+{
+	struct sim_server *n = &s->servers[i];
+
+	sim_say(s, "server %d: disk fault fail %d flip %d misdirect %d", i, f->fail_at != 0,
+		f->flip_read_at != 0, f->misdirect_at != 0);
+	n->ailing = true;
+	n->latent = n->latent || f->misdirect_at != 0;
+	s->stats.disk_faults++;
+	sim_disk_set_faults(n->disk, f);
+}
+
+uint64_t sim_disk_op(struct sim *s, int i)
+{
+	return sim_disk_ops(s->servers[i].disk);
+}
+
+uint64_t sim_disk_read(struct sim *s, int i)
+{
+	return sim_disk_reads(s->servers[i].disk);
+}
+
+void sim_disk_flip(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+	size_t files = sim_disk_file_count(n->disk), len;
+
+	if (files == 0)
+		return;
+	const char *name = sim_disk_file_name(n->disk, (size_t)pk_rng_below(&s->rng, files));
+	uint8_t *bytes = sim_disk_file(n->disk, name, &len);
+	while (len > 512 && bytes[len - 1] == 0) /* where something was written */
+		len--;
+	if (len == 0)
+		return;
+	size_t at = (size_t)pk_rng_below(&s->rng, len);
+	sim_say(s, "server %d: a bit of %s flips at %zu", i, name, at);
+	bytes[at] ^= (uint8_t)(1u << pk_rng_below(&s->rng, 8));
+	n->ailing = n->latent = true;
+	s->stats.disk_faults++;
+}
+
+void sim_disk_full(struct sim *s, int i, uint64_t room_bytes)
+{
+	struct sim_server *n = &s->servers[i];
+	struct sim_disk_faults f = { 0 };
+	uint64_t used = 0;
+
+	for (size_t j = 0; j < sim_disk_file_count(n->disk); j++) {
+		size_t len;
+		pk_ignore(sim_disk_file(n->disk, sim_disk_file_name(n->disk, j), &len),
+			  "its length alone");
+		used += len;
+	}
+	f.space_bytes = room_bytes > 0 ? used + room_bytes : 0;
+	sim_say(s, "server %d: room for %" PRIu64 " bytes", i, room_bytes);
+	n->ailing = n->ailing || room_bytes > 0;
+	s->stats.disk_faults += room_bytes > 0;
+	sim_disk_set_faults(n->disk, &f);
+}
+
+void sim_disk_copy(struct sim *s, int i, int from)
+{
+	struct sim_server *n = &s->servers[i];
+	char command[320];
+
+	PK_ASSERT(!n->up);
+	sim_say(s, "server %d is given a copy of the folders of %d", i, from);
+	sim_disk_free(n->disk);
+	n->disk = sim_disk_clone(s->servers[from].disk, pk_rng_next(&s->rng));
+	snprintf(command, sizeof(command), "rm -rf '%s' && cp -r '%s' '%s'", n->dir,
+		 s->servers[from].dir, n->dir);
+	if (system(command) != 0)
+		sim_violate(s, "cannot copy %s", s->servers[from].dir);
+	n->ailing = n->latent = true;
+	s->stats.disk_faults++;
+}
+
+bool sim_damaged(const struct sim *s, int i)
+{
+	return s->servers[i].damaged;
+}
+
+bool sim_ailing(const struct sim *s, int i)
+{
+	return s->servers[i].ailing;
+}
+
 void sim_wall_jump(struct sim *s, int i, int64_t ms)
 {
 	sim_say(s, "server %d: the clock jumps %" PRId64 " ms", i, ms);
@@ -971,6 +1211,25 @@ bool sim_members_settled(struct sim *s)
 		    (have[i].role == RAFT_NODE_VOTER) != listed_votes(&list, have[i].id))
 			return false;
 	return count == listed;
+}
+
+int sim_group_role(struct sim *s, int i)
+{
+	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
+	int l = sim_leader(s);
+	size_t count = l >= 0 ? raft_node_members(s->servers[l].raft, have, PK_COUNT(have)) : 0;
+
+	for (size_t j = 0; j < count; j++)
+		if (have[j].id == (uint64_t)i + 1)
+			return have[j].role;
+	return -1;
+}
+
+bool sim_reconfiguring(struct sim *s)
+{
+	struct listed l;
+
+	return !model_listed(s->model, &l);
 }
 
 bool sim_settled(struct sim *s)

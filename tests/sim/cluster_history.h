@@ -1,0 +1,30 @@
+/*
+ * tests/sim/cluster_history.h - what the simulated clients did and saw, as a history for the
+ * checker of jepsen/ (jepsen/history.h), which judges every run a second time, on its own terms.
+ */
+#ifndef PK_TESTS_SIM_CLUSTER_HISTORY_H
+#define PK_TESTS_SIM_CLUSTER_HISTORY_H
+
+#include "jepsen/history.h"
+#include "tests/sim/cluster.h"
+
+struct record; /* owns its history */
+
+struct record *record_new(struct sim *s);
+void record_free(struct record *r);
+struct history *record_history(struct record *r); /* borrowed */
+
+void record_client(struct record *r, int client);
+void record_session(struct record *r, int client, uint64_t session, int server,
+		    enum hist_state state, int32_t timeout_ms);
+/* `body`: as on the wire; identity: of an auth request, as an ACL names it. */
+void record_invoke(struct record *r, int client, uint64_t call, uint64_t session, int32_t xid,
+		   int32_t op, struct pk_bytes body, struct pk_bytes identity);
+void record_reply(struct record *r, int client, uint64_t call, uint64_t session, int server,
+		  int32_t op, uint64_t zxid, int32_t err, struct pk_bytes body);
+void record_lost(struct record *r, int client, uint64_t call, int32_t op);
+void record_watch(struct record *r, int client, uint64_t session, int32_t event,
+		  struct pk_bytes path);
+void record_log(struct record *r); /* what nobody asked for, from the model; once, at the end */
+
+#endif
