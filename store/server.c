@@ -1017,7 +1017,7 @@ static void leader_tick(struct server *s)
 
 void server_tick(struct server *s)
 {
-	struct conn *c, *next;
+	struct conn *c;
 
 	if (s->dead || s->raft == NULL)
 		return;
@@ -1049,15 +1049,10 @@ void server_tick(struct server *s)
 		}
 	}
 	local_tick(s);
-	for (c = TAILQ_FIRST(&s->conns); c != NULL;
-	     c = next) { /* oldest first: the first younger one ends it */
-		next = TAILQ_NEXT(c, link);
-		if (s->now_ms - c->since_ms <= s->cfg.connect_wait_ms)
-			break;
-		if (c->state == CONN_NEW) {
-			pk_counter_add(s->metrics, M_SESSIONLESS_CONNECTIONS_EXPIRED, 1);
-			conn_close(c, false, "no connect request");
-		}
+	while ((c = TAILQ_FIRST(&s->new_conns)) != NULL &&
+	       s->now_ms - c->since_ms > s->cfg.connect_wait_ms) {
+		pk_counter_add(s->metrics, M_SESSIONLESS_CONNECTIONS_EXPIRED, 1);
+		conn_close(c, false, "no connect request");
 	}
 	state_tick(s);
 }
@@ -1086,6 +1081,7 @@ int server_open(struct server **out, const struct server_config *cfg,
 	s->join.nonce = s->members.nonce = (uint64_t)wall_ms << 16;
 	s->leaderless_since_ms = now_ms > 0 ? now_ms : 1;
 	TAILQ_INIT(&s->conns);
+	TAILQ_INIT(&s->new_conns);
 	/* A new cluster's state is named after the cluster: the same on every server of it. */
 	pk_put_le64(tree_cfg.state_id, cfg->cluster_id);
 	int rc = tree_open(&s->tree, kv, &tree_cfg, err);
@@ -1247,7 +1243,7 @@ void server_digest_each(struct server *s, server_digest_f *each, void *arg)
 void server_check(struct server *s)
 {
 	struct conn *c;
-	size_t open = 0, outstanding = 0, out = 0;
+	size_t open = 0, outstanding = 0, out = 0, new_conns = 0;
 	int64_t large = 0;
 
 	watch_check(s->watches);
@@ -1255,6 +1251,7 @@ void server_check(struct server *s)
 		PK_ASSERT(c->magic == CONN_MAGIC);
 		PK_ASSERT(!c->gone);
 		open += c->state == CONN_OPEN;
+		new_conns += c->state == CONN_NEW;
 		outstanding += c->ring_count;
 		out += c->out_bytes;
 		for (uint32_t i = 0; i < c->ring_count; i++)
@@ -1262,6 +1259,11 @@ void server_check(struct server *s)
 		if (c->state == CONN_OPEN)
 			PK_ASSERT(conn_of_session(s, c->session_id) == c);
 	}
+	TAILQ_FOREACH (c, &s->new_conns, new_link) {
+		PK_ASSERT(c->state == CONN_NEW && new_conns > 0);
+		new_conns--;
+	}
+	PK_ASSERT(new_conns == 0);
 	PK_ASSERT(open == HASH_COUNT(s->by_session));
 	PK_ASSERT(out == s->out_total);
 	PK_ASSERT(outstanding == s->outstanding && large == s->large_bytes);

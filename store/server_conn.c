@@ -232,6 +232,14 @@ void conn_flow(struct conn *c)
 	}
 }
 
+static void state_set(struct conn *c, enum conn_state state)
+{
+	PK_ASSERT(state != CONN_NEW);
+	if (c->state == CONN_NEW)
+		TAILQ_REMOVE(&c->server->new_conns, c, new_link);
+	c->state = state;
+}
+
 void conn_close(struct conn *c, bool flush, const char *reason)
 {
 	struct server *s = c->server;
@@ -240,7 +248,7 @@ void conn_close(struct conn *c, bool flush, const char *reason)
 		return;
 	if (c->state == CONN_OPEN)
 		HASH_DELETE(hh, s->by_session, c);
-	c->state = CONN_CLOSED;
+	state_set(c, CONN_CLOSED);
 	watcher_drop(s->watches, &c->watcher);
 	ring_clear(c);
 	pk_buf_release(&c->held);
@@ -739,7 +747,7 @@ static void opened(struct conn *c, uint64_t gen, uint64_t zxid)
 	if (old != NULL)
 		conn_close(old, true, "the session moved to another connection");
 	c->gen = gen;
-	c->state = CONN_OPEN;
+	state_set(c, CONN_OPEN);
 	HASH_ADD(hh, s->by_session, session_id, sizeof(c->session_id), c);
 	c->stats.session_id = c->session_id;
 	c->stats.timeout_ms = c->timeout_ms;
@@ -891,7 +899,7 @@ static void connect_request(struct conn *c, struct pk_bytes frame)
 	op.session_id = c->session_id;
 	pk_put_le32(body, (uint32_t)c->timeout_ms);
 	memcpy(body + 4, c->password, sizeof(c->password));
-	c->state = CONN_JOINING;
+	state_set(c, CONN_JOINING);
 	server_submit(s, &op, NULL, 0, c);
 	conn_flow(c);
 }
@@ -1028,6 +1036,8 @@ struct conn *server_conn_new(struct server *s, void *io, const struct conn_info 
 	if (info->x509_super)
 		add_id(c, pk_bytes_str("super"), pk_bytes_str(""));
 	TAILQ_INSERT_TAIL(&s->conns, c, link);
+	PK_ASSERT(c->state == CONN_NEW);
+	TAILQ_INSERT_TAIL(&s->new_conns, c, new_link);
 	return c;
 }
 
@@ -1091,7 +1101,7 @@ void server_conn_gone(struct conn *c)
 			      NULL, 0, NULL);
 	if (c->state == CONN_OPEN)
 		HASH_DELETE(hh, s->by_session, c);
-	c->state = CONN_CLOSED;
+	state_set(c, CONN_CLOSED);
 	out_forget(c);
 	watcher_drop(s->watches, &c->watcher);
 	ring_clear(c);

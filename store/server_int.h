@@ -49,7 +49,8 @@ struct conn {
 	struct server *server;
 	void *io;
 	TAILQ_ENTRY(conn) link;
-	UT_hash_handle hh; /* by session_id, while CONN_OPEN */
+	TAILQ_ENTRY(conn) new_link; /* while CONN_NEW */
+	UT_hash_handle hh;          /* by session_id, while CONN_OPEN */
 	uint64_t session_id, gen;
 	int32_t timeout_ms;
 	uint8_t password[16];
@@ -101,6 +102,7 @@ struct server {
 	int64_t now_ms, wall_ms;
 
 	struct conn_list conns;
+	struct conn_list new_conns; /* those that have not asked for a session yet, oldest first */
 	struct conn *by_session;
 	uint64_t next_session_id;
 	uint64_t outstanding; /* requests in all rings */
