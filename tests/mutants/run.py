@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Does somebody notice? (make mutants; M=name,name2 for some, DOC=1 writes the table into docs/consistency.md)
+"""Does somebody notice? (make mutants; M=name,name2 for some, J=2 at once, DOC=1 writes the
+table into docs/consistency.md)
 
 Each line of mutants.tbl names a defect that a mutants build holds (base/mutant.h) and the catcher that must see it:
     raft N [from S]      tests/sim/raft_sim, N seeds from S (1)
@@ -11,17 +12,19 @@ A catcher that finds nothing, or does not end in its time, has not caught it. Ti
 """
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 O = os.environ.get("O", "build/mutants")
 DOC = "docs/consistency.md"
 HEAD = "## Mutants"
-PATIENCE = 5  # so many seconds by the wall for each second of the table: others may use the machine too
+PROGRAMS = {"raft": "`raft_sim`", "cluster": "`cluster_sim`", "calm": "`cluster_sim --calm`"}
+PATIENCE = 10  # so many seconds by the wall for each second of the table: others may use the machine too
 
 
 class Mutant:
@@ -60,26 +63,29 @@ def command(kind, args, seeds=None):
     return [f"{O}/tests/sim/{program}", "--seeds", str(count), "--from", str(first), "--first", *calm]
 
 
-def cpu_seconds():
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def run(argv, seconds, mutant=None, reached=None):
     """(noticed or None when it did not end, what it said, seconds)"""
     env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="stdout")
     env.pop("PK_MUTANT", None)
     if mutant:
         env.update(PK_MUTANT=mutant, PK_MUTANT_REACHED=reached)
-    start = cpu_seconds()
-    p = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         start_new_session=True)
-    try:
-        out = p.communicate(timeout=PATIENCE * seconds)[0]
-    except subprocess.TimeoutExpired:
-        os.killpg(p.pid, 9)  # our own child and its children
-        return None, p.communicate()[0].decode(errors="replace"), cpu_seconds() - start
-    return p.returncode != 0, out.decode(errors="replace"), cpu_seconds() - start
+    with tempfile.TemporaryFile() as said:
+        p = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                             start_new_session=True)
+        late = threading.Event()
+
+        def end():
+            late.set()
+            os.killpg(p.pid, 9)  # our own child and its children
+
+        watch = threading.Timer(PATIENCE * seconds, end)
+        watch.start()
+        status, used = os.wait4(p.pid, 0)[1:]
+        watch.cancel()
+        p.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        out = said.read().decode(errors="replace")
+    return None if late.is_set() else p.returncode != 0, out, used.ru_utime + used.ru_stime
 
 
 def reason(kind, out):
@@ -110,7 +116,8 @@ Defects on purpose, to see that somebody notices: a build with `MUTANTS=1` holds
 `MUTANT(name)` (`base/mutant.h`), and switches on the one that `PK_MUTANT` names. What we ship holds none. The list is
 `tests/mutants/mutants.tbl`; `make mutants` runs every catcher without a mutant, where it must pass, and then against each
 one; `make mutants M=name` shows one, `DOC=1` writes this table. In brackets: a published defect of others that it makes
-again. *At*: the first seed from 1 (or from where the list says) that fails, or the test.
+again. *At*: the first seed from 1 (or from where the list says) that fails, or the test. *s*: processor seconds until then.
+The simulators' rules are in `tests/sim/raft_cluster.h` (R), `cluster_client.h` (C) and `cluster_log.h` (L).
 
 {chr(10).join(table)}
 
@@ -154,22 +161,23 @@ def main():
     mutants = [m for m in mutants if not only or m.name in only]
     rows, missed, begun = [], [], time.monotonic()
     with tempfile.TemporaryDirectory() as tmp:
-        for m in mutants:
-            mark = os.path.join(tmp, m.name)
-            noticed, out, seconds = run(m.command(), m.seconds, m.name, mark)
-            by = {"raft": "`raft_sim`", "cluster": "`cluster_sim`", "calm": "`cluster_sim --calm`"}.get(m.kind)
-            if noticed:
+        def one(m):
+            return m, run(m.command(), m.seconds, m.name, os.path.join(tmp, m.name))
+
+        with ThreadPoolExecutor(int(os.environ.get("J") or 1)) as pool:
+            for m, (noticed, out, seconds) in pool.map(one, mutants):
+                if not noticed:
+                    how = "the code was never reached" if not os.path.exists(os.path.join(tmp, m.name)) else (
+                        "nothing was noticed" if noticed is False else "no end within the time")
+                    missed.append(m.name)
+                    print(f"MISSED  {m.name:30} {m.kind:8} {'':6} {seconds:6.1f} s  {how}", flush=True)
+                    continue
                 at, why = reason(m.kind, out)
                 if m.kind != "unit" and at != "?":
                     CAUGHT_BY[m.name] = int(at) - seeds_of(m.args)[1] + 1
-                by = by or "`" + "`, `".join(m.args) + "`"
+                by = PROGRAMS.get(m.kind) or "`" + "`, `".join(m.args) + "`"
                 rows.append((m, by, at if m.kind == "unit" else f"seed {at}", seconds))
                 print(f"caught  {m.name:30} {m.kind:8} {at:6} {seconds:6.1f} s  {why[:160]}", flush=True)
-            else:
-                how = "the code was never reached" if not os.path.exists(mark) else (
-                    "nothing was noticed" if noticed is False else "no end within the time")
-                missed.append(m.name)
-                print(f"MISSED  {m.name:30} {m.kind:8} {'':6} {seconds:6.1f} s  {how}", flush=True)
     good = True
     for (kind, *args), seeds in baseline(mutants).items():
         if seeds is None:
