@@ -370,10 +370,13 @@ class DiskFull(Fault):
             path = os.path.join(s.data, "filler")
             if os.path.exists(path):
                 os.unlink(path)
+
+        def up():
+            # One that was just starting may still end by what it met before there was room.
+            self.nemesis.supervise()
+            return all(s.mode() for s in self.full if s.wanted)
+        wait_for(f"{self.names(self.full)} serving, now that there is room", up, SERVE_SECONDS)
         self.nemesis.excused = set()
-        for s in self.full:
-            if s.wanted and not s.running:
-                s.start()
         self.nemesis.serving()
 
 
