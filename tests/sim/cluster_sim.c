@@ -235,8 +235,7 @@ static struct sim_options options(struct run *r)
 static bool judges(enum check_rule rule)
 {
 	return rule == CHECK_ZXID_UNIQUE || rule == CHECK_WRITE_ORDER || rule == CHECK_FIFO ||
-	       rule == CHECK_ZXID_MONOTONIC || rule == CHECK_SYNC || rule == CHECK_MULTI_ATOMIC ||
-	       rule == CHECK_DIGEST;
+	       rule == CHECK_ZXID_MONOTONIC || rule == CHECK_SYNC || rule == CHECK_DIGEST;
 }
 
 /* The history of the run, by the checker that real runs have as well. */
