@@ -3,7 +3,7 @@
  *
  * No search: every reply carries a zxid, so the order is told, and the checker replays it. One walk
  * over all transactions and reads by zxid against one tree; a walk over each client's own order;
- * and one over its watches. Time n log n at most, memory about 250 bytes an operation.
+ * and one over its watches. Time n log n at most, memory about 400 bytes an operation.
  *
  * What is not known is not judged, and never a violation: operations with an unknown outcome may
  * have happened once at any zxid that the rest of the history leaves free; nodes that were there
