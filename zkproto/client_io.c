@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/queue.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -24,6 +25,7 @@ struct conn {
 	struct zkc_io *io; /* NULL: nobody listens any more */
 	uint32_t id;
 	struct net_stream *stream;
+	LIST_ENTRY(conn) link; /* of io->conns, while io is there */
 };
 
 /* One question "isro" to a server. */
@@ -44,7 +46,8 @@ struct zkc_io {
 	struct server servers[ZKC_SERVERS_MAX];
 	uint32_t server_count;
 	struct zkc *client;
-	struct conn *conn; /* NULL: none */
+	struct conn *conn;       /* NULL: none */
+	LIST_HEAD(, conn) conns; /* all, also those that are closing */
 	struct probe *probe;
 	void (*on_state)(void *owner, enum zkc_state state);
 	void *owner;
@@ -56,9 +59,13 @@ struct zkc_io {
 static void io_destroy(struct zkc_io *io)
 {
 	PK_ASSERT(io->inside == 0);
-	if (io->conn != NULL) {
-		io->conn->io = NULL;
-		net_stream_close(io->conn->stream, "client gone");
+	while (!LIST_EMPTY(&io->conns)) {
+		struct conn *conn = LIST_FIRST(&io->conns);
+
+		LIST_REMOVE(conn, link);
+		conn->io = NULL;
+		if (conn == io->conn)
+			net_stream_close(conn->stream, "client gone");
 	}
 	if (io->probe != NULL) {
 		io->probe->io = NULL;
@@ -125,6 +132,7 @@ static void conn_on_close(void *owner, const char *reason)
 
 	if (io != NULL) {
 		io_enter(io);
+		LIST_REMOVE(conn, link);
 		if (io->conn == conn)
 			io->conn = NULL;
 		zkc_on_closed(io->client, conn->id, reason, net_now_ms(io->loop));
@@ -148,6 +156,7 @@ static void conn_start(struct zkc_io *io, uint32_t id, uint32_t server)
 	conn->magic = CONN_MAGIC;
 	conn->io = io;
 	conn->id = id;
+	LIST_INSERT_HEAD(&io->conns, conn, link);
 	io->conn = conn;
 	conn->stream = net_connect(io->loop,
 				   &(struct net_connect_opts){ .host = io->servers[server].host,

@@ -26,7 +26,7 @@ struct server {
 	struct peer *peers[64];
 	size_t peer_count;
 	int sessions_new, sessions_resumed, closes, probes;
-	bool read_only;
+	bool read_only, silent;
 	int64_t zxid;
 	char address[64];
 };
@@ -90,6 +90,8 @@ static void peer_on_bytes(void *owner, struct pk_bytes in)
 		return;
 	}
 	while (zk_frame_next(&p->in, &body, &err) == 1) {
+		if (p->greeted && p->server->silent)
+			continue;
 		size_t at = zk_frame_begin(&out);
 
 		if (p->greeted)
@@ -216,12 +218,13 @@ static void on_done(void *owner, const struct zkc_result *r)
 		zkc_io_free(u->io);
 }
 
-static void user_start(struct user *u, struct server *s, const char *servers, bool read_only)
+static void user_start_for(struct user *u, struct server *s, const char *servers, bool read_only,
+			   int32_t timeout_ms)
 {
 	struct pk_err err = PK_ERR_INIT;
 	struct zkc_io_config cfg = {
 		.servers = servers,
-		.client = { .timeout_ms = 10000,
+		.client = { .timeout_ms = timeout_ms,
 			    .read_only = read_only,
 			    .on_state = on_state,
 			    .owner = u },
@@ -231,6 +234,11 @@ static void user_start(struct user *u, struct server *s, const char *servers, bo
 	u->io = zkc_io_new(s->loop, &cfg, &err);
 	if (u->io == NULL)
 		fail_msg("%s", err.text);
+}
+
+static void user_start(struct user *u, struct server *s, const char *servers, bool read_only)
+{
+	user_start_for(u, s, servers, read_only, 10000);
 }
 
 /* ---- tests ---- */
@@ -411,6 +419,23 @@ static void test_it_can_be_freed_from_a_callback(void **state)
 	server_end(&s);
 }
 
+static void test_it_can_be_freed_while_a_connection_that_it_gave_up_still_closes(void **state)
+{
+	(void)state;
+	struct server s;
+	struct user u;
+
+	server_start(&s);
+	user_start_for(&u, &s, s.address, false, 300);
+	RUN_UNTIL(s.loop, u.state == ZKC_CONNECTED);
+	s.silent = true;
+	zkc_get(zkc_io_client(u.io), S("/a"), ZKC_NO_WATCH, on_done, &u);
+	RUN_UNTIL(s.loop, u.done == 1);
+	assert_int_equal(u.err, ZK_ECONNECTIONLOSS);
+	zkc_io_free(u.io);
+	server_end(&s); /* runs until its stream has closed, too */
+}
+
 static void test_a_read_only_client_finds_the_server_that_takes_writes(void **state)
 {
 	(void)state;
@@ -458,6 +483,8 @@ int main(void)
 		cmocka_unit_test(test_a_client_alone_on_its_loop_keeps_trying),
 		cmocka_unit_test(test_close_ends_the_session_on_the_server),
 		cmocka_unit_test(test_it_can_be_freed_from_a_callback),
+		cmocka_unit_test(
+			test_it_can_be_freed_while_a_connection_that_it_gave_up_still_closes),
 		cmocka_unit_test(test_a_read_only_client_finds_the_server_that_takes_writes),
 		cmocka_unit_test(test_bad_server_lists_are_refused_with_a_reason),
 	};
