@@ -45,6 +45,8 @@ struct node {
 	struct rlog_loaded loaded;
 	bool joining;
 	struct found found;
+	uint64_t leader_id; /* where it says that it is */
+	char leader_address[256];
 	int64_t tell_ms; /* what is awaited, next */
 
 	struct state_dir *states;
@@ -86,13 +88,18 @@ static void now(struct node *n)
 
 /* ---- what the server asks for ---- */
 
-/* Who was away while the members changed may be led by one that its log does not name: it answers
- * where the leader says it is, or would never hear of the change. */
+/* Who was away while the members changed, or fetched a state of before, may be led by one that its
+ * log does not name, or names under another address: it answers where the leader says it is, or
+ * would never hear of the change. */
 static void know_leader(struct node *n, uint64_t id, const char *address)
 {
 	struct server_spec spec;
 	struct pk_err err = PK_ERR_INIT;
 
+	if (n->leader_id == id && strcmp(n->leader_address, address) == 0)
+		return;
+	n->leader_id = id;
+	snprintf(n->leader_address, sizeof(n->leader_address), "%s", address);
 	if (server_spec_parse(&spec, (int64_t)id, pk_bytes_str(address), &err) != 0) {
 		LOG_ERROR("peer.address", "id=%" PRIu64 " error=\"%s\"", id, err.text);
 		return;
@@ -107,7 +114,7 @@ static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
 	struct node *n = owner;
 
 	if (address != NULL && n->peers != NULL && n->raft != NULL &&
-	    raft_node_leader(n->raft) == peer_id && !peers_knows(n->peers, peer_id))
+	    raft_node_role(n->raft) == RAFT_NODE_FOLLOWER && raft_node_leader(n->raft) == peer_id)
 		know_leader(n, peer_id, address);
 	return n->peers != NULL && peers_send(n->peers, peer_id, (uint8_t)type, bytes);
 }
@@ -211,6 +218,7 @@ static void owner_members(void *owner, const struct raft_member *members, size_t
 	struct server_spec spec;
 	struct pk_err err = PK_ERR_INIT;
 
+	n->leader_id = 0; /* looked at again */
 	for (size_t i = 0; n->peers != NULL && i < count; i++) {
 		if (members[i].id == my_id(n->cfg))
 			continue;
