@@ -60,7 +60,7 @@ static bool others_have_data(struct run *r, int but, bool reconfiguring)
 	struct sim *s = r->sim;
 	int with = 0, others = 0, voters = 0;
 
-	if (sim_leader(s) < 0 || (sim_reconfiguring(s) && !reconfiguring))
+	if (sim_leader(s) < 0 || (!sim_members_settled(s) && !reconfiguring))
 		return false;
 
 	for (int i = 0; i < (int)sim_servers(s); i++) {
