@@ -26,6 +26,7 @@ from kazoo.retry import KazooRetry
 
 FIFO = 4
 ANSWER_SECONDS = 30
+STATUS_SECONDS = 0.5
 UNKNOWN = (ConnectionLoss, ConnectionClosedError, SessionExpiredError, OperationTimeoutError, AuthFailedError)
 stop = threading.Event()
 
@@ -296,8 +297,8 @@ def main():
     hosts, workload, path, first, sessions, rate, seed = sys.argv[1:8]
     tls = sys.argv[8:10]
     history = History(path)
-    told = []       # not stop.set() in the handler: it would wait for a lock that this thread may hold
-    signal.signal(signal.SIGTERM, lambda n, frame: told.append(n))
+    # Taken by sigtimedwait below, so no handler runs while this thread holds a lock; the clients' threads block it too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     socket.setdefaulttimeout(30)
     clients = [Client(hosts, workload, history, int(first) + i, float(rate) / int(sessions), seed, tls)
                for i in range(int(sessions))]
@@ -310,8 +311,7 @@ def main():
         print(f"ok={sum(c.ok for c in clients)} refused={sum(c.refused for c in clients)} "
               f"unknown={sum(c.unknown for c in clients)} idle_ms={int(1000 * max(now - c.success for c in clients))}",
               flush=True)
-    while not told:
-        time.sleep(0.5)
+    while signal.sigtimedwait({signal.SIGTERM}, STATUS_SECONDS) is None:
         status()
     stop.set()
     end = time.monotonic() + ANSWER_SECONDS

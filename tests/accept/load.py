@@ -70,12 +70,12 @@ def start_timed(servers, seconds=120):
     times = {}
 
     def watch(server):
-        end = began + seconds
-        while time.monotonic() < end and server.running:
-            if server.mode():
-                times[server.number] = time.monotonic() - began
-                return
-            time.sleep(0.002)
+        try:
+            wait_for("it to serve or to end", lambda: server.mode() or not server.running, seconds, 0.002)
+        except NeverHappened:
+            return      # told below
+        if server.running:
+            times[server.number] = time.monotonic() - began
 
     began = time.monotonic()
     for server in servers:

@@ -45,7 +45,9 @@ FILES_SPARE = 500       # open files beside the sessions
 IDLE_MS = int(min(10000, max(3000, 10000 * SCALE)))
 FAN_OUT_ROUNDS = 5
 KILLS = 2               # of the leader, for one measurement
-SETTLE_S = 3            # after a fill, for what goes on behind it
+REST_SHARE = 0.1        # of a core, all servers together: nothing goes on behind a fill any more
+REST_STEP_S = 1
+REST_S = 30             # by then
 GAP_LOAD_S = 9          # what a fail-over may take, at most
 FILL = ["-c", 64, "-p", 16]
 SETTINGS = {"tickTime": int(os.environ.get("TICK", "2000")), "snapCount": 100000, "preAllocSize": 65536}
@@ -66,6 +68,16 @@ def cpu_s(servers):
             fields = f.read().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / NS_TICK
+
+
+def wait_for_rest(servers):
+    """Until they used less than REST_SHARE of a core from one look to the next."""
+    used = [float("-inf")]
+
+    def at_rest():
+        used.append(cpu_s(servers))
+        return used[-1] - used[-2] < REST_SHARE * REST_STEP_S
+    wait_for("the servers to come to rest", at_rest, REST_S, REST_STEP_S)
 
 
 class Machine:
@@ -144,7 +156,7 @@ def run_idle(cluster, row):
 def run_fill(cluster, row):
     before = cpu_s(cluster.servers)
     got = with_mib(bench(cluster, "fill", "-n", NODES, *FILL))
-    time.sleep(SETTLE_S)    # not a wait for something: what a fill leaves to be done belongs to its cost
+    wait_for_rest(cluster.servers)  # what a fill leaves to be done belongs to its cost
     got["cpu_s"] = cpu_s(cluster.servers) - before
     got["rss_mib"] = statistics.mean(rss_bytes(s) for s in cluster.servers) / MIB
     got["disk_mib"] = statistics.mean(disk_bytes(s.folder) for s in cluster.servers) / MIB

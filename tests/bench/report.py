@@ -200,7 +200,7 @@ def throughput_plot(results, rows):
     rows = [r for r in rows if r.kind == "load" and ratios(results.of(r), "ops_per_s")]
     width, bottom = 860, TOP + STEP * len(rows)
     every = [x for r in rows for x in ratios(results.of(r), "ops_per_s")]
-    at, parts = axis(min(0.5, *every), max(10, *every), "x", bottom, width)
+    at, parts = axis(min([0.5, *every]), max([10, *every]), "x", bottom, width)
     parts.append(text(16, 24, "Operations a second: ours / ZooKeeper's", size=15, weight="bold"))
     parts.append(text(16, 42, "median of the rounds, line: least to most, dash: target; 1x: as fast", colour=QUIET, size=11))
     for i, row in enumerate(rows):
@@ -225,7 +225,7 @@ def latency_plot(results, rows):
     width, bottom = 860, TOP + STEP * len(rows)
     every = [statistics.median(values(results.of(r), k, f)) for r in rows for k in ("ours", "reference")
              for f in ("p50_ms", "p99_ms")]
-    at, parts = axis(max(0.001, min(every)), max(every), " ms", bottom, width)
+    at, parts = axis(max(0.001, min(every, default=0.1)), max(every, default=10), " ms", bottom, width)
     parts.append(text(16, 24, "Latency, from p50 (dot) to p99 (bar)", size=15, weight="bold"))
     parts.append(text(16, 42, "ours", colour=OURS, size=12, weight="bold"))
     parts.append(text(52, 42, "ZooKeeper 3.8", colour=THEIRS, size=12, weight="bold"))
