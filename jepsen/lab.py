@@ -20,13 +20,12 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
-import time
+import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.path.join(ROOT, os.environ.get("O", "build"))
-JAVA_LIB = "/usr/share/java"
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests", "clients"))
+from cluster import BUILD, JAVA_LIB, four_letters, mode_of, wait_for  # noqa: E402
+
 NETNS = "/run/netns"
 CLONE_NEWNET = 0x40000000
 CLIENT_PORT, SECURE_PORT = 2181, 2281
@@ -43,24 +42,8 @@ class NoLab(Exception):
     """This machine cannot have a lab; the text says in one sentence what is missing."""
 
 
-class NeverHappened(Exception):
-    """A condition did not come true in time."""
-
-
 class Refused(Exception):
     """A server ended by itself, without a fault that explains it."""
-
-
-def wait_for(what, condition, seconds, step=0.05):
-    """The first true value of condition(); NeverHappened, naming `what`, after `seconds`."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise NeverHappened(f"waited {seconds:g} s in vain: {what}")
-        time.sleep(step)
 
 
 def command(*arguments, text=None):
@@ -78,11 +61,6 @@ def command(*arguments, text=None):
 def wrapping():
     """The command line that puts a process into namespaces of its own; its death is the death of all in them."""
     return ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child=SIGKILL", "--mount-proc"]
-
-
-def die_with_parent():
-    """For preexec_fn of what wrapping() starts, from the main thread: SIGKILL when we are gone, however we went."""
-    _libc.prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
 def possible():
@@ -307,28 +285,11 @@ class Server:
         self.write_myid()
 
     def words(self, word, seconds=1.0):
-        """The answer to a four-letter word, or '' when the server cannot be asked."""
-        try:
-            with socket.create_connection((self.address, CLIENT_PORT), seconds) as s:
-                s.settimeout(seconds)
-                s.sendall(word.encode())
-                answer = b""
-                while True:
-                    part = s.recv(65536)
-                    if not part:
-                        return answer.decode("utf-8", "replace")
-                    answer += part
-        except OSError:
-            return ""
+        return four_letters(self.address, CLIENT_PORT, word, seconds)
 
     def mode(self):
-        """leader, follower, observer, or None when it is not serving."""
-        if not self.running or self.paused:
-            return None
-        for line in self.words("srvr").splitlines():
-            if line.startswith("Mode: "):
-                return line[6:].strip()
-        return None
+        """As mode_of; None also while it is down or paused."""
+        return mode_of(self.words("srvr")) if self.running and not self.paused else None
 
     def mntr(self):
         values = {}

@@ -24,17 +24,9 @@ struct settings {
 };
 
 static const struct pk_opt option_rows[] = {
-#define OPT(letter_, field_, name_, type_, dflt_, least_, most_, unit_, group_, help_)             \
-	{ .name = (name_),                                                                         \
-	  .type = PK_OPT_##type_,                                                                  \
-	  .dflt = (dflt_),                                                                         \
-	  .least = (least_),                                                                       \
-	  .most = (most_),                                                                         \
-	  .unit = (unit_),                                                                         \
-	  .group = (group_),                                                                       \
-	  .help = (help_),                                                                         \
-	  .offset = offsetof(struct settings, field_),                                             \
-	  .letter = (letter_) },
+#define OPT(letter, field, name, type, dflt, least, most, unit, group, help)                       \
+	PK_OPT_ROW_LETTER(struct settings, letter, field, name, type, dflt, least, most, unit,     \
+			  group, help)
 #include "jepsen/options.tbl"
 #undef OPT
 };

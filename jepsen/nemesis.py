@@ -12,7 +12,8 @@ import subprocess
 import threading
 import time
 
-from lab import BUILD, SUPER, NeverHappened, Refused, command, rng, wait_for
+from lab import SUPER, Refused, command, rng       # first: it knows where cluster.py is
+from cluster import BUILD, NeverHappened, wait_for
 
 JOIN_SECONDS = 60           # a server that lost its disk is level again within
 SERVE_SECONDS = 45          # the cluster serves again within, once nothing is wrong with it

@@ -66,6 +66,30 @@ def free_port():
         return port
 
 
+def four_letters(host, port, word, seconds):
+    """The answer to a four-letter word, or '' when the server cannot be asked."""
+    try:
+        with socket.create_connection((host, port), seconds) as s:
+            s.settimeout(seconds)
+            s.sendall(word.encode())
+            answer = b""
+            while True:
+                part = s.recv(65536)
+                if not part:
+                    return answer.decode("utf-8", "replace")
+                answer += part
+    except OSError:
+        return ""
+
+
+def mode_of(srvr):
+    """standalone, leader, follower, observer, by the answer to srvr; None: it is not serving."""
+    for line in srvr.splitlines():
+        if line.startswith("Mode: "):
+            return line[6:].strip()
+    return None
+
+
 def die_with_parent():
     """Run in the child before exec: SIGKILL when the parent thread's process is gone."""
     _libc.prctl(1, signal.SIGKILL, 0, 0, 0)
@@ -183,28 +207,11 @@ class Server:
         self.process = None
 
     def four_letters(self, word, seconds=2.0):
-        """The answer to a four-letter word, or '' when the server cannot be asked."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.client_port), seconds) as s:
-                s.settimeout(seconds)
-                s.sendall(word.encode())
-                answer = b""
-                while True:
-                    part = s.recv(65536)
-                    if not part:
-                        return answer.decode("utf-8", "replace")
-                    answer += part
-        except OSError:
-            return ""
+        return four_letters("127.0.0.1", self.client_port, word, seconds)
 
     def mode(self):
-        """standalone, leader, follower, observer, or None when it is not serving."""
-        if not self.running or self.paused:
-            return None
-        for line in self.four_letters("srvr").splitlines():
-            if line.startswith("Mode: "):
-                return line[6:].strip()
-        return None
+        """As mode_of; None also while it is down or paused."""
+        return mode_of(self.four_letters("srvr")) if self.running and not self.paused else None
 
     def log_tail(self, lines=25):
         """The last lines; of the reference's many, those that warn."""

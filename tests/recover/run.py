@@ -8,39 +8,22 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "clients"))
-from cluster import (Cluster, Missing, NeverHappened, die_with_parent, on_signals_exit, our_command,  # noqa: E402
-                     wait_for)
+from cluster import Cluster, die_with_parent, our_command, wait_for  # noqa: E402
+from scenarios import Broken, expect, run, scenario  # noqa: E402
 from kazoo.client import KazooClient  # noqa: E402
 
 SETTINGS = {"reconfigEnabled": "true", "skipACL": "yes"}
 NODES = 2000
 CLI_NO_ANSWER = 3      # of paddock zk: nobody served it in time
-SCENARIOS = {}
 
 
 def paddock_zk(*arguments):
     program = os.path.join(os.path.dirname(our_command("")[0]), "paddock")
     return subprocess.run([program, "zk", *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           timeout=60, preexec_fn=die_with_parent)
-
-
-class Broken(Exception):
-    """A promise was not kept."""
-
-
-def scenario(f):
-    SCENARIOS[f.__name__.replace("_", "-")] = f
-    return f
-
-
-def expect(what, got, want):
-    if got != want:
-        raise Broken(f"{what}: got {got!r}, want {want!r}")
 
 
 def recover(server, *options):
@@ -371,28 +354,5 @@ def refusals():
         cluster.stop()
 
 
-def main():
-    on_signals_exit()
-    only = [x for x in os.environ.get("ONLY", "").split(",") if x]
-    failed = run = 0
-    for name, f in SCENARIOS.items():
-        if only and not any(name.startswith(o) for o in only):
-            continue
-        run += 1
-        begin = time.monotonic()
-        try:
-            f()
-            print(f"ok    {name:<22} {time.monotonic() - begin:.1f} s", flush=True)
-        except (Broken, NeverHappened, Missing) as e:
-            failed += 1
-            print(f"FAIL  {name}: {e}", flush=True)
-        except Exception:
-            failed += 1
-            print(f"FAIL  {name}", flush=True)
-            traceback.print_exc()
-    print(f"recover: {run} scenarios, {failed} failed")
-    return 1 if failed or run == 0 else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("recover"))

@@ -481,9 +481,10 @@ static void write_some(struct world *w, int who, int count)
 	sim_run(w->s, 500);
 }
 
-static int setup_members(void **state)
+/* So many servers, the last of them a spare. */
+static int setup_spare(void **state, size_t servers)
 {
-	struct sim_options o = options(4, 1 << 20);
+	struct sim_options o = options(servers, 1 << 20);
 	struct world *w;
 
 	o.spares = 1;
@@ -492,6 +493,11 @@ static int setup_members(void **state)
 	w = *state;
 	client_identify(w->all[0].c, SIM_SUPER);
 	return rc;
+}
+
+static int setup_members(void **state)
+{
+	return setup_spare(state, 4);
 }
 
 static void leave(struct world *w, const char *ids)
@@ -584,15 +590,7 @@ static void test_who_returns_hears_a_leader_that_its_log_does_not_name(void **st
 
 static int setup_one_and_a_spare(void **state)
 {
-	struct sim_options o = options(2, 1 << 20);
-	struct world *w;
-
-	o.spares = 1;
-	o.txn_flags = TXN_RECONFIG_ENABLED;
-	int rc = world_new(state, o);
-	w = *state;
-	client_identify(w->all[0].c, SIM_SUPER);
-	return rc;
+	return setup_spare(state, 2);
 }
 
 static void test_no_vote_is_given_to_one_that_may_not_use_it_yet(void **state)
