@@ -208,9 +208,9 @@ struct record *sim_record(struct sim *s)
 	return s->record;
 }
 
-void sim_record_begin(struct sim *s)
+void sim_record_begin(struct sim *s, const char *path)
 {
-	s->record = record_new(s);
+	s->record = record_new(s, path);
 }
 
 struct sim_stats *sim_stats(struct sim *s)

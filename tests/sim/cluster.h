@@ -66,7 +66,7 @@ struct pk_rng *sim_rng(struct sim *s);
 struct model *sim_model(struct sim *s);
 struct record;
 struct record *sim_record(struct sim *s); /* NULL: not kept */
-void sim_record_begin(struct sim *s);
+void sim_record_begin(struct sim *s, const char *path);
 struct sim_stats *sim_stats(struct sim *s);
 uint64_t sim_hash(const struct sim *s); /* of all events so far */
 const char *sim_violation(const struct sim *s);

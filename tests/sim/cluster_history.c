@@ -1,5 +1,7 @@
 #include "tests/sim/cluster_history.h"
 
+#include <stdio.h>
+
 #include "zkproto/multi.h"
 
 #define LOG_PROCESS 1000
@@ -9,15 +11,18 @@ struct record {
 	struct history *history;
 	struct hist_part parts[16];
 	uint32_t part_count;
-	struct pk_buf acl, names;
+	struct pk_buf acl, names, line;
+	FILE *file; /* NULL, or where it is told as well */
 };
 
-struct record *record_new(struct sim *s)
+struct record *record_new(struct sim *s, const char *path)
 {
 	struct record *r = pk_alloc(sizeof(*r));
 
 	r->sim = s;
 	r->history = history_new();
+	if (path != NULL && (r->file = fopen(path, "w")) == NULL)
+		sim_violate(s, "%s cannot be written", path);
 	return r;
 }
 
@@ -26,6 +31,9 @@ void record_free(struct record *r)
 	history_free(r->history);
 	pk_buf_release(&r->acl);
 	pk_buf_release(&r->names);
+	pk_buf_release(&r->line);
+	if (r->file != NULL)
+		pk_ignore(fclose(r->file) == 0, "it is for people");
 	free(r);
 }
 
@@ -42,6 +50,11 @@ static void add(struct record *r, struct hist_event *e)
 		e->time_ns = sim_now_us(r->sim) * 1000;
 	if (history_add(r->history, e, &err) != 0)
 		sim_violate(r->sim, "the history cannot be written: %s", err.text);
+	if (r->file == NULL)
+		return;
+	pk_buf_clear(&r->line);
+	hist_encode_json(&r->line, e);
+	pk_ignore(fwrite(r->line.data, 1, r->line.len, r->file) == r->line.len, "it is for people");
 }
 
 void record_client(struct record *r, int client)

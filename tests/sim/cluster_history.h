@@ -10,7 +10,8 @@
 
 struct record; /* owns its history */
 
-struct record *record_new(struct sim *s);
+/* path: NULL, or a file that is given the same, a line of JSON for each event. */
+struct record *record_new(struct sim *s, const char *path);
 void record_free(struct record *r);
 struct history *record_history(struct record *r); /* borrowed */
 

@@ -21,6 +21,7 @@ struct plan {
 	bool some;       /* only the faults in `keep` */
 	bool keep[FAULTS_MAX];
 	size_t clients, servers; /* 0: as the seed has it */
+	const char *history;     /* a file for it; NULL */
 };
 
 struct load {

@@ -4,10 +4,11 @@
  *     cluster_sim --seeds N [--from S]    N seeds, each in a process of its own
  *     cluster_sim --seed S [-v]           one; a failure prints this command
  *     cluster_sim --seed S --only 3,7-9   of its faults only these; --clients N, --servers N: fewer
+ *     cluster_sim --seed S --history FILE its history too, for paddock-check
  *     cluster_sim --whole                 failing schedules are not cut down
- *     cluster_sim --first                 no more after the first that fails, and it is not cut
- * down cluster_sim --calm                  without faults cluster_sim --twice                 each
- * seed two times: the events must be the same
+ *     cluster_sim --first                 no more after the first that fails; it is not cut down
+ *     cluster_sim --calm                  without faults
+ *     cluster_sim --twice                 each seed two times: the events must be the same
  *
  * A seed decides sizes, load and faults. Then everything heals, every client must get through,
  * every server must hold the model's tree, sessions that fall silent must end and take their
@@ -275,7 +276,7 @@ static const char *run_one(const struct plan *plan, struct totals *t)
 	struct sim_options o = options(r);
 	r->sim = sim_new(&o);
 	if (!plan->unrecorded)
-		sim_record_begin(r->sim);
+		sim_record_begin(r->sim, plan->history);
 	r->container_check_ms = o.container_check_ms;
 	r->load_count = (size_t)pk_rng_range(&r->rng, 1, LOADS_MAX);
 	if (plan->clients != 0 && plan->clients < r->load_count)
@@ -428,7 +429,7 @@ static int usage(void)
 {
 	fprintf(stderr, "usage: cluster_sim [--seeds N] [--from S] [--seed S] [--only FAULTS] "
 			"[--clients N] [--servers N] [--first] [--unrecorded] [--calm] [--twice] "
-			"[--whole] [-v]\n");
+			"[--whole] [--history FILE] [-v]\n");
 	return 2;
 }
 
@@ -485,6 +486,8 @@ int main(int argc, char **argv)
 			plan.unrecorded = true;
 		else if (strcmp(argv[i], "--first") == 0)
 			failures_max = 1, whole = true;
+		else if (strcmp(argv[i], "--history") == 0 && more)
+			plan.history = argv[++i];
 		else if (strcmp(argv[i], "-v") == 0)
 			plan.verbose = true;
 		else
