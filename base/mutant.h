@@ -3,8 +3,8 @@
  *
  * MUTANT(name) is false in what we ship, and the compiler drops what hangs on it. A build with
  * -DPK_MUTANTS (make MUTANTS=1, into build/mutants) holds them all: there it is true for the one
- * that the environment variable PK_MUTANT names. tests/mutants.tbl says what each breaks and who
- * must catch it; make mutants shows it.
+ * that the environment variable PK_MUTANT names. tests/mutants/mutants.tbl says what each breaks
+ * and who must catch it; make mutants shows it.
  */
 #ifndef PK_BASE_MUTANT_H
 #define PK_BASE_MUTANT_H
