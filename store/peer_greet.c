@@ -61,3 +61,25 @@ int peer_welcome_decode(struct found_answer *a, const uint8_t in[PEER_WELCOME_BY
 		return pk_err_set(err, PK_EPROTO, "its welcome contradicts itself");
 	return 0;
 }
+
+void peer_frame_head(uint8_t to[PEER_FRAME_HEAD_BYTES], uint8_t type, size_t bytes)
+{
+	PK_ASSERT(bytes <= PEER_FRAME_BYTES_MAX);
+	pk_put_le32(to, (uint32_t)bytes);
+	to[4] = type;
+}
+
+int peer_frame_decode(struct pk_bytes in, uint8_t *type, struct pk_bytes *body, struct pk_err *err)
+{
+	if (in.len < PEER_FRAME_HEAD_BYTES)
+		return 0;
+	uint32_t len = pk_get_le32(in.data);
+	if (len > PEER_FRAME_BYTES_MAX)
+		return pk_err_set(err, PK_EPROTO, "a frame of %u bytes, at most %u may come", len,
+				  PEER_FRAME_BYTES_MAX);
+	if (in.len - PEER_FRAME_HEAD_BYTES < len)
+		return 0;
+	*type = in.data[4];
+	*body = pk_bytes(in.data + PEER_FRAME_HEAD_BYTES, len);
+	return 1;
+}

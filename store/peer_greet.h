@@ -1,10 +1,12 @@
 /*
- * store/peer_greet.h - the first bytes of a channel between servers, encoded and decoded.
+ * store/peer_greet.h - the bytes of a channel between servers, encoded and decoded.
  *
  *     HELLO    le32 magic "PADK" | le32 version | le64 cluster id | le64 from id | le64 to id
  *              | le64 life of a server that asks (store/found.h), otherwise 0
  *     WELCOME  u8 version | u8 bits: 1 has data, 2 founded, 4 founded with you
  *              | le64 members hash | le64 life | le64 term | u8 terms needed
+ *
+ *     frame    le32 length | u8 type | so many bytes; after the hello
  *
  * The welcome comes again when it has changed, to one that asks.
  */
@@ -17,6 +19,9 @@
 #define PEER_HELLO_BYTES   40
 #define PEER_WELCOME_BYTES 27
 
+#define PEER_FRAME_HEAD_BYTES 5
+#define PEER_FRAME_BYTES_MAX  (72u << 20) /* without its head */
+
 struct peer_hello {
 	uint64_t cluster_id, from_id, to_id, life;
 };
@@ -28,5 +33,11 @@ PK_CHECKED int peer_hello_decode(struct peer_hello *h, const uint8_t in[PEER_HEL
 void peer_welcome_encode(uint8_t to[PEER_WELCOME_BYTES], const struct found_answer *a);
 PK_CHECKED int peer_welcome_decode(struct found_answer *a, const uint8_t in[PEER_WELCOME_BYTES],
 				   struct pk_err *err);
+
+void peer_frame_head(uint8_t to[PEER_FRAME_HEAD_BYTES], uint8_t type, size_t bytes);
+/* The frame at the beginning of `in`: 1 with *body borrowed; 0: more bytes are needed; PK_EPROTO:
+ * it is longer than any may be. */
+PK_CHECKED int peer_frame_decode(struct pk_bytes in, uint8_t *type, struct pk_bytes *body,
+				 struct pk_err *err);
 
 #endif

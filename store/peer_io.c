@@ -6,11 +6,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define FRAME_HEADER_BYTES 5
-#define HELLO_WAIT_MS      5000
-#define RETRY_LEAST_MS     50
-#define RETRY_MOST_MS      1000
-#define ACCEPTED_MAX       (2 * PEERS_MAX)
+#define HELLO_WAIT_MS  5000
+#define RETRY_LEAST_MS 50
+#define RETRY_MOST_MS  1000
+#define ACCEPTED_MAX   (2 * PEERS_MAX)
 
 /* Our outgoing connection to one peer. */
 struct peer {
@@ -266,14 +265,13 @@ size_t peers_queued_bytes(const struct peers *ps, uint64_t id)
 bool peers_send(struct peers *ps, uint64_t id, uint8_t type, struct pk_bytes body)
 {
 	struct peer *p = peer_find(ps, id);
-	uint8_t header[FRAME_HEADER_BYTES];
+	uint8_t head[PEER_FRAME_HEAD_BYTES];
 
 	if (p == NULL || !p->welcome || body.len > PEER_FRAME_BYTES_MAX ||
 	    net_stream_queued_bytes(p->stream) > PEER_BUDGET_BYTES)
 		return false;
-	pk_put_le32(header, (uint32_t)body.len);
-	header[4] = type;
-	net_stream_write(p->stream, pk_bytes(header, sizeof(header)));
+	peer_frame_head(head, type, body.len);
+	net_stream_write(p->stream, pk_bytes(head, sizeof(head)));
 	net_stream_write(p->stream, body);
 	return true;
 }
@@ -343,7 +341,9 @@ static void tell(struct inlet *in, bool again)
 static int inlet_frames(struct inlet *in, struct pk_err *err)
 {
 	struct peers *ps = in->peers;
+	struct pk_bytes body;
 	size_t at = 0;
+	uint8_t type;
 	int rc = 0;
 
 	if (in->from == 0) {
@@ -355,19 +355,14 @@ static int inlet_frames(struct inlet *in, struct pk_err *err)
 		at = PEER_HELLO_BYTES;
 		tell(in, false);
 	}
-	while (rc == 0 && in->in.len - at >= FRAME_HEADER_BYTES) {
-		uint32_t len = pk_get_le32(in->in.data + at);
+	while (rc == 0) {
+		struct pk_bytes left = pk_bytes(in->in.data + at, in->in.len - at);
 
-		if (len > PEER_FRAME_BYTES_MAX) {
-			rc = pk_err_set(err, PK_EPROTO, "a frame of %u bytes, at most %u may come",
-					len, PEER_FRAME_BYTES_MAX);
+		rc = peer_frame_decode(left, &type, &body, err);
+		if (rc <= 0)
 			break;
-		}
-		if (in->in.len - at - FRAME_HEADER_BYTES < len)
-			break;
-		rc = ps->owner.recv(ps->owner.owner, in->from, in->in.data[at + 4],
-				    pk_bytes(in->in.data + at + FRAME_HEADER_BYTES, len), err);
-		at += FRAME_HEADER_BYTES + len;
+		rc = ps->owner.recv(ps->owner.owner, in->from, type, body, err);
+		at += PEER_FRAME_HEAD_BYTES + body.len;
 	}
 	pk_buf_drop(&in->in, at);
 	if (in->in.len == 0 &&

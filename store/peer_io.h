@@ -25,10 +25,9 @@
 #include "store/peer_greet.h"
 #include "store/server_spec.h"
 
-#define PEER_FRAME_BYTES_MAX (72u << 20)
-#define PEER_BUDGET_BYTES    (64u << 20)
-#define PEER_STALL_MS        10000
-#define PEERS_MAX            64
+#define PEER_BUDGET_BYTES (64u << 20)
+#define PEER_STALL_MS     10000
+#define PEERS_MAX         64
 
 struct peers;
 

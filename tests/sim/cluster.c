@@ -160,15 +160,63 @@ void sim_call_at(struct sim *s, int64_t in_us, sim_call_f *call, void *arg, uint
 
 /* ---- frames ---- */
 
-struct frame *frame_new(uint8_t type, struct pk_bytes bytes)
+struct frame *frame_new(uint8_t type, struct pk_bytes head, struct pk_bytes body)
 {
-	struct frame *f = pk_alloc(sizeof(*f) + bytes.len);
+	struct frame *f = pk_alloc(sizeof(*f) + head.len + body.len);
 
 	f->type = type;
-	f->len = bytes.len;
-	if (bytes.len > 0)
-		memcpy(f->bytes, bytes.data, bytes.len);
+	f->len = head.len + body.len;
+	if (head.len > 0)
+		memcpy(f->bytes, head.data, head.len);
+	if (body.len > 0)
+		memcpy(f->bytes + head.len, body.data, body.len);
 	return f;
+}
+
+size_t frames_count(const struct frames *frames)
+{
+	size_t count = 0;
+	struct frame *f;
+
+	STAILQ_FOREACH(f, frames, link)
+	count++;
+	return count;
+}
+
+void frames_cut(struct sim *s, struct frames *frames, size_t keep)
+{
+	struct frame *f = STAILQ_FIRST(frames), *next;
+
+	for (; f != NULL && keep > 0; keep--)
+		f = STAILQ_NEXT(f, link);
+	if (f == NULL)
+		return;
+	size_t part = (size_t)pk_rng_below(&s->bytes_rng, f->len - f->come);
+	if (part > 0) {
+		f->len = f->come + part;
+		s->stats.frames_cut++;
+		f = STAILQ_NEXT(f, link);
+	}
+	for (; f != NULL; f = next) {
+		next = STAILQ_NEXT(f, link);
+		STAILQ_REMOVE(frames, f, frame, link);
+		free(f);
+	}
+}
+
+void frames_cut_anywhere(struct sim *s, struct frames *frames)
+{
+	frames_cut(s, frames, (size_t)pk_rng_below(&s->bytes_rng, frames_count(frames) + 1));
+}
+
+struct pk_bytes frame_part(struct sim *s, struct frame *f)
+{
+	size_t left = f->len - f->come;
+
+	if (left > 1 && s->net.part_ppm > 0 && pk_rng_chance(&s->bytes_rng, s->net.part_ppm))
+		left = 1 + (size_t)pk_rng_below(&s->bytes_rng, left - 1);
+	f->come += left;
+	return pk_bytes(f->bytes + f->come - left, left);
 }
 
 void frames_free(struct frames *frames)
@@ -328,6 +376,7 @@ struct sim *sim_new(const struct sim_options *o)
 	s->now_us = 1000 * SIM_MS;
 	s->wall_jump_us = INT64_MIN / 2;
 	pk_rng_seed(&s->rng, o->seed);
+	pk_rng_seed(&s->bytes_rng, o->seed ^ 0xb17e5);
 	LIST_INIT(&s->wires);
 	LIST_INIT(&s->conns);
 	s->model = model_new(o->never_used_ms);

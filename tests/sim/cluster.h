@@ -44,12 +44,14 @@ struct sim_options {
 struct sim_net {
 	int64_t delay_least_us, delay_most_us;
 	uint32_t break_ppm; /* of frames: the connection breaks there */
+	uint32_t part_ppm;  /* of frames: they arrive in parts */
 };
 
 struct sim_stats {
 	uint64_t events, commits, imports, joins, elections, entries;
 	uint64_t disk_faults, disk_deaths, refusals, unseen_losses;
 	uint64_t requests, replies, acked, watch_events, sessions, expired, connects, lost;
+	uint64_t frames_cut; /* a first part of them arrived, and no more */
 };
 
 struct sim *sim_new(const struct sim_options *o);

@@ -231,6 +231,7 @@ static void net(struct run *r)
 		to.break_ppm = (uint32_t)below(&r->rng, 5000);
 	if (chance(&r->rng, 40))
 		to.delay_most_us = 1000;
+	to.part_ppm = r->plan->seed % 3 == 0 ? 0 : 1u << (r->plan->seed % 20);
 	sim_net_set(r->sim, to);
 	if (chance(&r->rng, 40)) { /* one direction of one link is slow */
 		int n = (int)sim_servers(r->sim), i = any_server(r);

@@ -8,10 +8,14 @@
 
 #include "store/found.h"
 #include "store/kv.h"
+#include "store/peer_greet.h"
 #include "store/state_dir_io.h"
 #include "tests/lib/sim_disk.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/cluster_log.h"
+#include "zkproto/frame.h"
+
+#define SIM_JUTE_BYTES 0xfffff
 
 struct event;
 typedef void event_f(struct sim *s, struct event *e);
@@ -31,7 +35,7 @@ struct frame {
 	STAILQ_ENTRY(frame) link;
 	int64_t at_us; /* arrives */
 	uint8_t type;
-	size_t len;
+	size_t len, come; /* with its head; what of it has arrived */
 	uint8_t bytes[];
 };
 STAILQ_HEAD(frames, frame);
@@ -41,6 +45,7 @@ struct wire { /* one connection: it outlives its end by what is under way */
 	int from, to;
 	uint64_t from_life, to_life;
 	struct frames frames;
+	struct pk_buf in; /* of a frame that is not whole yet */
 	size_t queued_bytes;
 	int64_t last_at_us, moved_us;
 	uint64_t life; /* of a dialler that asks */
@@ -64,7 +69,8 @@ struct sim_conn {
 	uint64_t life;
 	struct sim_conn_owner owner;
 	struct conn *conn;
-	struct frames in, out; /* to the server, to the client */
+	struct frames in, out;         /* to the server, to the client */
+	struct zk_frame in_at, out_at; /* what has arrived there, cut into frames */
 	int64_t in_last_us, out_last_us, stalled_until_us, frame_us;
 	size_t out_bytes;
 	uint32_t scale;
@@ -124,7 +130,7 @@ struct sim {
 	struct sim_options o;
 	struct sim_net net;
 	struct sim_stats stats;
-	struct pk_rng rng;
+	struct pk_rng rng, bytes_rng; /* the second: where streams are cut */
 	int64_t now_us, wall_jump_us;
 	uint64_t seq, hash;
 	struct event **heap;
@@ -153,8 +159,14 @@ struct event *event_add(struct sim *s, int64_t in_us, event_f *run, int server, 
 /* What a pause of this server has put off happens now. */
 void events_wake(struct sim *s, int server);
 void sim_mix(struct sim *s, uint64_t v);
-struct frame *frame_new(uint8_t type, struct pk_bytes bytes);
-void frames_free(struct frames *f);
+struct frame *frame_new(uint8_t type, struct pk_bytes head, struct pk_bytes body);
+void frames_free(struct frames *frames);
+size_t frames_count(const struct frames *frames);
+/* Of what is on its way the first `keep` frames arrive, and of the next one any part but all. */
+void frames_cut(struct sim *s, struct frames *frames, size_t keep);
+void frames_cut_anywhere(struct sim *s, struct frames *frames);
+/* What arrives now: all that is left of the frame, or a part of it. */
+struct pk_bytes frame_part(struct sim *s, struct frame *f);
 int64_t sim_delay(struct sim *s);
 static inline int64_t us_max(int64_t a, int64_t b)
 {

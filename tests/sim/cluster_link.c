@@ -14,6 +14,8 @@
 #define STALL_MS       10000
 #define BUDGET_BYTES   (64u << 20)
 #define HELLO_WAIT_MS  5000
+#define REPLY_BYTES    (64u << 20) /* a client takes no longer one */
+#define PART_US        1000        /* at most, between parts of a frame */
 
 /* ---- between servers ---- */
 
@@ -59,24 +61,12 @@ static void wire_broken(struct sim *s, struct event *e)
 /* It breaks: of what is under way a first part arrives, and the dialler hears of it. */
 static void wire_break(struct sim *s, struct wire *w, bool keep_all)
 {
-	size_t count = 0, keep;
-	struct frame *f, *next;
+	size_t count = frames_count(&w->frames);
 
 	if (w->ended)
 		return;
 	w->ended = true;
-	STAILQ_FOREACH(f, &w->frames, link)
-	count++;
-	keep = keep_all ? count : (size_t)pk_rng_below(&s->rng, count + 1);
-	for (f = STAILQ_FIRST(&w->frames); f != NULL; f = next) {
-		next = STAILQ_NEXT(f, link);
-		if (keep > 0) {
-			keep--;
-			continue;
-		}
-		STAILQ_REMOVE(&w->frames, f, frame, link);
-		free(f);
-	}
+	frames_cut(s, &w->frames, keep_all ? count : (size_t)pk_rng_below(&s->rng, count + 1));
 	event_add(s, sim_delay(s), wire_broken, w->from, w, 0);
 }
 
@@ -90,6 +80,29 @@ static void wire_poke(struct sim *s, struct wire *w)
 	event_add(s, us_max(f->at_us - s->now_us, 0), wire_pump, w->to, w, f->len)->life = 0;
 }
 
+/* As peer_io.c: what is not whole yet waits for the rest, and goes with the connection. */
+static void wire_take(struct sim_server *to, struct wire *w, struct pk_bytes part)
+{
+	struct pk_err err = PK_ERR_INIT;
+	struct pk_bytes body;
+	uint8_t type;
+
+	if (w->in.len > 0) {
+		pk_buf_add_bytes(&w->in, part);
+		part = pk_buf_bytes(&w->in);
+	}
+	int rc = peer_frame_decode(part, &type, &body, &err);
+	if (rc < 0) {
+		sim_violate(to->sim, "server %d is sent by %d: %s", to->index, w->from, err.text);
+	} else if (rc == 1) {
+		PK_ASSERT(body.data + body.len == part.data + part.len);
+		server_peer_frame(to, w->from, type, body);
+		pk_buf_release(&w->in);
+	} else if (w->in.len == 0) {
+		pk_buf_add_bytes(&w->in, part);
+	}
+}
+
 static void wire_pump(struct sim *s, struct event *e)
 {
 	struct wire *w = e->p;
@@ -101,13 +114,19 @@ static void wire_pump(struct sim *s, struct event *e)
 		return;
 	if (!server_alive(to, w->to_life)) {
 		frames_free(&w->frames);
+		pk_buf_release(&w->in);
 		return;
 	}
-	STAILQ_REMOVE_HEAD(&w->frames, link);
-	w->queued_bytes -= f->len;
+	struct pk_bytes part = frame_part(s, f);
+	w->queued_bytes -= part.len;
 	w->moved_us = s->now_us;
-	server_peer_frame(to, w->from, f->type, pk_bytes(f->bytes, f->len));
-	free(f);
+	wire_take(to, w, part);
+	if (f->come == f->len) {
+		STAILQ_REMOVE_HEAD(&w->frames, link);
+		free(f);
+	} else {
+		f->at_us = s->now_us + pk_rng_range(&s->bytes_rng, 0, PART_US);
+	}
 	wire_poke(s, w);
 }
 
@@ -226,8 +245,12 @@ void links_stop(struct sim_server *n)
 	struct sim_conn *c, *next;
 
 	LIST_FOREACH (w, &s->wires, link) {
-		if (w->from == n->index && w->from_life == n->life - 1)
-			w->ended = true; /* what was written before may still arrive */
+		if (w->from == n->index && w->from_life == n->life - 1) {
+			w->ended =
+				true; /* of what was written before a first part may still come */
+			if (pk_rng_chance(&s->bytes_rng, 500000))
+				frames_cut_anywhere(s, &w->frames);
+		}
 		if (w->to == n->index && w->to_life == n->life - 1)
 			wire_break(s, w, false);
 	}
@@ -247,6 +270,7 @@ bool link_send(struct sim_server *n, int to, uint8_t type, struct pk_bytes body)
 {
 	struct sim *s = n->sim;
 	struct wire *w = n->dial[to].wire;
+	uint8_t head[PEER_FRAME_HEAD_BYTES];
 
 	if (w == NULL || !w->up || w->queued_bytes > BUDGET_BYTES)
 		return false;
@@ -254,13 +278,14 @@ bool link_send(struct sim_server *n, int to, uint8_t type, struct pk_bytes body)
 		return true;
 	if (w->ended) /* broken, and nobody has noticed: it goes nowhere */
 		return true;
-	struct frame *f = frame_new(type, body);
+	peer_frame_head(head, type, body.len);
+	struct frame *f = frame_new(type, pk_bytes(head, sizeof(head)), body);
 	f->at_us = us_max(s->now_us + sim_delay(s) + s->slow_us[n->index][to], w->last_at_us);
 	w->last_at_us = f->at_us;
 	if (STAILQ_EMPTY(&w->frames))
 		w->moved_us = s->now_us;
 	STAILQ_INSERT_TAIL(&w->frames, f, link);
-	w->queued_bytes += body.len;
+	w->queued_bytes += f->len;
 	wire_poke(s, w);
 	if (pk_rng_chance(&s->rng, s->net.break_ppm))
 		wire_break(s, w, pk_rng_chance(&s->rng, 500000));
@@ -327,14 +352,21 @@ static bool attached(const struct sim_conn *c)
 	return !c->server_gone && server_alive(&c->sim->servers[c->to], c->life);
 }
 
+static void conn_free(struct sim_conn *c)
+{
+	LIST_REMOVE(c, link);
+	frames_free(&c->in);
+	frames_free(&c->out);
+	zk_frame_release(&c->in_at);
+	zk_frame_release(&c->out_at);
+	free(c);
+}
+
 static void conn_settle(struct sim_conn *c)
 {
 	if (c->events > 0 || !c->server_gone || !c->client_gone)
 		return;
-	LIST_REMOVE(c, link);
-	frames_free(&c->in);
-	frames_free(&c->out);
-	free(c);
+	conn_free(c);
 }
 
 static void conn_event(struct sim_conn *c, int64_t in_us, event_f *run, int server, uint64_t n)
@@ -365,6 +397,37 @@ static void poke_out(struct sim_conn *c)
 		   -1, f->len);
 }
 
+/* As client_io.c. */
+static void conn_take(struct sim_conn *c, struct pk_bytes part)
+{
+	struct pk_err err = PK_ERR_INIT;
+	struct pk_bytes body;
+	int rc = 0;
+
+	zk_frame_feed(&c->in_at, part);
+	while (!c->server_closed && (rc = zk_frame_next(&c->in_at, &body, &err)) == 1) {
+		uint64_t session = conn_session_id(c->conn);
+		/* who was removed tells no leader of it */
+		if (session != 0 && sim_member(c->sim, c->to))
+			sim_session_heard(c->sim, session);
+		server_conn_frame(c->conn, body);
+	}
+	if (rc < 0)
+		server_conn_close(c->conn, err.text);
+	zk_frame_hold(&c->in_at);
+}
+
+/* Its rest comes later, or it is done. */
+static void part_done(struct sim_conn *c, struct frames *frames, struct frame *f)
+{
+	if (f->come < f->len) {
+		f->at_us = c->sim->now_us + pk_rng_range(&c->sim->bytes_rng, 0, PART_US);
+		return;
+	}
+	STAILQ_REMOVE_HEAD(frames, link);
+	free(f);
+}
+
 static void pump_in(struct sim *s, struct event *e)
 {
 	struct sim_conn *c = e->p;
@@ -382,15 +445,11 @@ static void pump_in(struct sim *s, struct event *e)
 		c->events--;
 		return;
 	}
-	STAILQ_REMOVE_HEAD(&c->in, link);
 	struct sim_server *n = &s->servers[c->to];
 	server_enter(n);
-	uint64_t session = conn_session_id(c->conn);
-	if (session != 0 && sim_member(s, c->to)) /* who was removed tells no leader of it */
-		sim_session_heard(s, session);
-	server_conn_frame(c->conn, pk_bytes(f->bytes, f->len));
-	free(f);
+	conn_take(c, frame_part(s, f));
 	server_left(n);
+	part_done(c, &c->in, f);
 	poke_in(c);
 	c->events--;
 	conn_settle(c);
@@ -437,9 +496,9 @@ static void client_hears(struct sim *s, struct event *e)
 	conn_settle(c);
 }
 
-static void out_took(struct sim_conn *c, const struct frame *f)
+static void out_took(struct sim_conn *c, size_t bytes)
 {
-	c->out_bytes -= f->len;
+	c->out_bytes -= bytes;
 	if (c->was_high && c->out_bytes * c->scale <= SIM_OUT_BYTES_MAX / 2) {
 		c->was_high = false;
 		conn_event(c, 10, drained, c->to, 0);
@@ -459,11 +518,19 @@ static void pump_out(struct sim *s, struct event *e)
 		return;
 	}
 	if (f != NULL && !c->client_gone) {
-		STAILQ_REMOVE_HEAD(&c->out, link);
-		out_took(c, f);
-		sim_mix(s, f->len);
-		c->owner.frame(c->owner.owner, pk_bytes(f->bytes, f->len));
-		free(f);
+		struct pk_bytes part = frame_part(s, f), body;
+		struct pk_err err = PK_ERR_INIT;
+		int rc;
+
+		out_took(c, part.len);
+		sim_mix(s, part.len);
+		zk_frame_feed(&c->out_at, part);
+		while ((rc = zk_frame_next(&c->out_at, &body, &err)) == 1)
+			c->owner.frame(c->owner.owner, body);
+		if (rc < 0)
+			sim_violate(s, "a client is sent by server %d: %s", c->to, err.text);
+		zk_frame_hold(&c->out_at);
+		part_done(c, &c->out, f);
 		poke_out(c);
 	}
 	if (STAILQ_EMPTY(&c->out) && c->server_closed && !c->client_gone) {
@@ -491,6 +558,8 @@ struct sim_conn *sim_connect(struct sim *s, int i, const struct sim_conn_owner *
 	c->in_last_us = s->now_us + 2 * sim_delay(s);
 	STAILQ_INIT(&c->in);
 	STAILQ_INIT(&c->out);
+	zk_frame_init(&c->in_at, SIM_JUTE_BYTES);
+	zk_frame_init(&c->out_at, REPLY_BYTES);
 	LIST_INSERT_HEAD(&s->conns, c, link);
 	server_enter(n);
 	c->conn = server_conn_new(n->server, c, &info);
@@ -503,10 +572,12 @@ void sim_conn_send(struct sim_conn *c, struct pk_bytes body)
 {
 	struct sim *s = c->sim;
 	struct frame *f;
+	uint8_t head[4];
 
 	if (c->server_closed || c->server_gone)
 		return; /* it will hear of it */
-	f = frame_new(0, body);
+	pk_put_be32(head, (uint32_t)body.len);
+	f = frame_new(0, pk_bytes(head, sizeof(head)), body);
 	f->at_us = us_max(s->now_us + sim_delay(s), c->in_last_us);
 	c->in_last_us = f->at_us;
 	STAILQ_INSERT_TAIL(&c->in, f, link);
@@ -525,6 +596,10 @@ void sim_conn_break(struct sim_conn *c)
 {
 	struct sim *s = c->sim;
 
+	if (pk_rng_chance(&s->bytes_rng, 500000)) {
+		frames_cut_anywhere(s, &c->in);
+		frames_cut_anywhere(s, &c->out);
+	}
 	if (!c->client_gone)
 		conn_event(c, sim_delay(s), client_hears, -1, 0);
 	if (!c->server_gone)
@@ -552,9 +627,9 @@ size_t conn_out(void *io, struct pk_bytes bytes)
 
 	if (s->servers[c->to].crashing || c->server_closed)
 		return 0;
-	/* a frame each, as the server writes them; the length in front is checked and taken off */
+	/* a frame each, as the server writes them */
 	PK_ASSERT(bytes.len >= 4 && pk_get_be32(bytes.data) == bytes.len - 4);
-	struct frame *f = frame_new(0, pk_bytes(bytes.data + 4, bytes.len - 4));
+	struct frame *f = frame_new(0, bytes, PK_BYTES_NONE);
 	f->at_us = us_max(s->now_us + sim_delay(s), c->out_last_us + c->frame_us);
 	c->out_last_us = f->at_us;
 	c->out_bytes += f->len;
@@ -577,7 +652,7 @@ void conn_shut(void *io, bool flush, const char *reason)
 		c->conn != NULL ? conn_session_id(c->conn) : 0, reason);
 	c->server_closed = true;
 	if (!flush)
-		frames_free(&c->out);
+		frames_cut_anywhere(s, &c->out);
 	if (STAILQ_EMPTY(&c->out) && !c->client_gone)
 		conn_event(c, sim_delay(s), client_hears, -1, 1);
 	conn_event(c, sim_delay(s), server_lets_go, c->to, 1);
@@ -599,12 +674,9 @@ void links_free(struct sim *s)
 	while ((w = LIST_FIRST(&s->wires)) != NULL) {
 		LIST_REMOVE(w, link);
 		frames_free(&w->frames);
+		pk_buf_release(&w->in);
 		free(w);
 	}
-	while ((c = LIST_FIRST(&s->conns)) != NULL) {
-		LIST_REMOVE(c, link);
-		frames_free(&c->in);
-		frames_free(&c->out);
-		free(c);
-	}
+	while ((c = LIST_FIRST(&s->conns)) != NULL)
+		conn_free(c);
 }

@@ -820,7 +820,7 @@ void sim_start(struct sim *s, int i)
 				     .read_only_mode = s->o.read_only_mode,
 				     .local_sessions = s->o.local_sessions,
 				     .local_sessions_upgrade = s->o.local_upgrade,
-				     .jute_bytes_max = 0xfffff,
+				     .jute_bytes_max = SIM_JUTE_BYTES,
 				     .response_bytes_max = 32u << 20,
 				     .watches_max = 1 << 20,
 				     .out_bytes_max = SIM_OUT_BYTES_MAX,

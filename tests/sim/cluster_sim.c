@@ -444,12 +444,12 @@ static void print_totals(const struct totals *t, double real)
 	       " refused to start, %" PRIu64 " lost their last write unseen\n"
 	       "%" PRIu64 " requests, %" PRIu64 " replies, %" PRIu64
 	       " writes acknowledged, %" PRIu64 " watch events, %" PRIu64 " connections, %" PRIu64
-	       " judged by the checker too\n"
+	       " frames cut off, %" PRIu64 " judged by the checker too\n"
 	       "%.0f s simulated in %.1f s: %.0f times real time, %.0f events/s\n",
 	       t->seeds, t->failed, t->faults, t->s.elections, t->s.entries, t->s.commits,
 	       t->s.imports, t->s.joins, t->s.disk_faults, t->s.disk_deaths, t->s.refusals,
 	       t->s.unseen_losses, t->s.requests, t->s.replies, t->s.acked, t->s.watch_events,
-	       t->s.connects, t->judged, simulated, real, simulated / real,
+	       t->s.connects, t->s.frames_cut, t->judged, simulated, real, simulated / real,
 	       (double)t->s.events / real);
 }
 

@@ -186,6 +186,24 @@ static void test_greetings_come_back_as_they_were_sent(void **state)
 	assert_int_equal(peer_welcome_decode(&aa, welcome, &err), PK_EPROTO);
 }
 
+static void test_a_frame_is_whole_with_its_last_byte(void **state)
+{
+	(void)state;
+	uint8_t sent[PEER_FRAME_HEAD_BYTES + 3] = { 0 }, type;
+	struct pk_err err = PK_ERR_INIT;
+	struct pk_bytes body;
+
+	peer_frame_head(sent, 7, 3);
+	memcpy(sent + PEER_FRAME_HEAD_BYTES, "abc", 3);
+	for (size_t len = 0; len < sizeof(sent); len++)
+		assert_int_equal(peer_frame_decode(pk_bytes(sent, len), &type, &body, &err), 0);
+	assert_int_equal(peer_frame_decode(pk_bytes(sent, sizeof(sent)), &type, &body, &err), 1);
+	assert_int_equal(type, 7);
+	assert_true(pk_bytes_is(body, "abc"));
+	pk_put_le32(sent, PEER_FRAME_BYTES_MAX + 1);
+	assert_int_equal(peer_frame_decode(pk_bytes(sent, 5), &type, &body, &err), PK_EPROTO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +217,7 @@ int main(void)
 		cmocka_unit_test(test_who_began_to_join_never_founds),
 		cmocka_unit_test(test_another_list_is_told_apart),
 		cmocka_unit_test(test_greetings_come_back_as_they_were_sent),
+		cmocka_unit_test(test_a_frame_is_whole_with_its_last_byte),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
