@@ -15,7 +15,8 @@ static int renew(struct kv *kv)
 		if (rc == 0)
 			rc = mdb_txn_renew(kv->reader);
 	}
-	return rc;
+	kv_env_renewed(&kv->e);
+	return rc != 0 ? rc : mdb_cursor_renew(kv->reader, kv->finder);
 }
 
 int kv_open(struct kv **out, const struct kv_config *cfg, struct pk_err *err)
@@ -30,10 +31,13 @@ int kv_open(struct kv **out, const struct kv_config *cfg, struct pk_err *err)
 	rc = pk_random_secret(&kv->seed, sizeof(kv->seed), err);
 	if (rc == 0) {
 		rc = mdb_txn_begin(kv->e.env, NULL, MDB_RDONLY, &kv->reader);
+		if (rc == 0)
+			rc = mdb_cursor_open(kv->reader, kv->e.dbi, &kv->finder);
 		if (rc != 0)
 			rc = kv_env_err(err, rc, "begin", &kv->e);
 	}
 	if (rc != 0) {
+		mdb_txn_abort(kv->reader);
 		kv_env_close(&kv->e);
 		free(kv);
 		return rc;
@@ -48,6 +52,7 @@ void kv_close(struct kv *kv)
 	if (kv == NULL)
 		return;
 	PK_ASSERT(kv->cursors == 0 && kv->exports == 0);
+	mdb_cursor_close(kv->finder);
 	mdb_txn_abort(kv->reader);
 	kv_env_close(&kv->e);
 	kv_overlay_free(kv->active);
@@ -76,14 +81,7 @@ static int get_below(struct kv *kv, uint64_t hash, struct pk_bytes key, struct p
 			return !r->gone;
 		}
 	}
-	MDB_val k = kv_mdb(key), v;
-	int rc = mdb_get(kv->reader, kv->e.dbi, &k, &v);
-	if (rc == MDB_NOTFOUND)
-		return 0;
-	if (rc != 0)
-		kv_env_stop(rc, "get", &kv->e);
-	*val = kv_bytes(v);
-	return 1;
+	return kv_env_find(&kv->e, kv->finder, key, val);
 }
 
 int kv_get(struct kv *kv, struct pk_bytes key, struct pk_bytes *val)
@@ -129,21 +127,15 @@ struct kv_cur {
 	struct kv *kv;
 	struct kv_overlay_pos active, frozen;
 	MDB_cursor *mdb; /* NULL: at its end */
-	MDB_val mdb_key, mdb_val;
+	struct pk_bytes mdb_key, mdb_val;
 	bool mdb_shown; /* went out, or lies under what did: step on first */
 	bool ended;
 	size_t prefix_len;
 	uint8_t prefix[KV_KEY_BYTES_MAX];
 };
 
-static void mdb_step(struct kv_cur *cur, MDB_cursor_op op)
+static void mdb_end(struct kv_cur *cur)
 {
-	int rc = mdb_cursor_get(cur->mdb, &cur->mdb_key, &cur->mdb_val, op);
-
-	if (rc == 0)
-		return;
-	if (rc != MDB_NOTFOUND)
-		kv_env_stop(rc, "walk", &cur->kv->e);
 	mdb_cursor_close(cur->mdb);
 	cur->mdb = NULL;
 }
@@ -172,8 +164,8 @@ struct kv_cur *kv_cur_open(struct kv *kv, struct pk_bytes prefix, struct pk_byte
 	int rc = mdb_cursor_open(kv->reader, kv->e.dbi, &cur->mdb);
 	if (rc != 0)
 		kv_env_stop(rc, "open a cursor", &kv->e);
-	cur->mdb_key = kv_mdb(start);
-	mdb_step(cur, start.len > 0 ? MDB_SET_RANGE : MDB_FIRST);
+	if (!kv_env_seek(&kv->e, cur->mdb, start, &cur->mdb_key, &cur->mdb_val))
+		mdb_end(cur);
 	return cur;
 }
 
@@ -199,7 +191,8 @@ int kv_cur_next(struct kv_cur *cur, struct pk_bytes *key, struct pk_bytes *val)
 	for (;;) {
 		if (cur->mdb != NULL && cur->mdb_shown) {
 			cur->mdb_shown = false; /* late, for a borrowed value ends with it */
-			mdb_step(cur, MDB_NEXT);
+			if (!kv_env_next(&cur->kv->e, cur->mdb, &cur->mdb_key, &cur->mdb_val))
+				mdb_end(cur);
 		}
 		const struct kv_rec *a = kv_overlay_at(cur->active);
 		const struct kv_rec *f = kv_overlay_at(cur->frozen);
@@ -209,11 +202,10 @@ int kv_cur_next(struct kv_cur *cur, struct pk_bytes *key, struct pk_bytes *val)
 		if (rec != NULL)
 			least = pk_bytes(rec->key, rec->key_len);
 		if (cur->mdb != NULL) {
-			struct pk_bytes k = kv_bytes(cur->mdb_key);
-			int order = rec == NULL ? -1 : pk_bytes_cmp(k, least);
+			int order = rec == NULL ? -1 : pk_bytes_cmp(cur->mdb_key, least);
 
 			if (order < 0) {
-				least = k;
+				least = cur->mdb_key;
 				rec = NULL;
 			}
 			cur->mdb_shown = order <= 0;
@@ -230,7 +222,7 @@ int kv_cur_next(struct kv_cur *cur, struct pk_bytes *key, struct pk_bytes *val)
 		if (rec != NULL && rec->gone)
 			continue;
 		*key = least;
-		*val = rec != NULL ? pk_bytes(rec->val, rec->val_len) : kv_bytes(cur->mdb_val);
+		*val = rec != NULL ? pk_bytes(rec->val, rec->val_len) : cur->mdb_val;
 		return 1;
 	}
 }
@@ -287,7 +279,9 @@ static uint64_t growth_of_commit(const struct kv *kv)
 	MDB_stat s = stat_of(kv);
 	uint64_t count = kv_overlay_count(kv->active);
 	uint64_t touched = count < s.ms_leaf_pages ? count : s.ms_leaf_pages;
-	uint64_t filled = 4 * (kv_overlay_payload(kv->active) + 16 * count) / kv->e.page_bytes + 1;
+	uint64_t filled = 4 * (kv_overlay_payload(kv->active) + (16 + KV_SUM_BYTES) * count) /
+				  kv->e.page_bytes +
+			  1;
 	uint64_t leaves = 2 * touched + filled;
 	uint64_t branches = 2 * s.ms_branch_pages + leaves / 2;
 	uint64_t freed = (leaves + branches + s.ms_overflow_pages) / 256 + 64;
@@ -347,7 +341,7 @@ struct fill {
 
 static struct fill fill_of(const struct kv_env *e, const struct kv_overlay *o)
 {
-	enum { PAGE_HEAD = 16, ENTRY_BYTES = 8 + 2 + 1, FEW = 20, MANY = 10 };
+	enum { PAGE_HEAD = 16, ENTRY_BYTES = 8 + 2 + 1 + KV_SUM_BYTES, FEW = 20, MANY = 10 };
 	size_t each = (size_t)(kv_overlay_payload(o) / kv_overlay_count(o)) + ENTRY_BYTES;
 	size_t fit = (e->page_bytes - PAGE_HEAD) / each;
 
@@ -363,11 +357,11 @@ static struct fill fill_of(const struct kv_env *e, const struct kv_overlay *o)
 
 static int write_rec(MDB_cursor *cur, const struct kv_rec *r)
 {
-	MDB_val k = kv_mdb(pk_bytes(r->key, r->key_len));
-	MDB_val v = kv_mdb(pk_bytes(r->val, r->val_len));
+	struct pk_bytes key = pk_bytes(r->key, r->key_len);
+	MDB_val k = kv_mdb(key);
 
 	if (!r->gone)
-		return mdb_cursor_put(cur, &k, &v, 0);
+		return kv_env_put(cur, key, pk_bytes(r->val, r->val_len), 0);
 	int rc = mdb_cursor_get(cur, &k, NULL, MDB_SET);
 	if (rc == 0)
 		return mdb_cursor_del(cur, 0);
@@ -412,11 +406,13 @@ int kv_commit_run(struct kv_job *job, struct pk_err *err)
 	int rc = mdb_txn_begin(e->env, NULL, 0, &txn);
 	if (rc != 0)
 		return kv_env_err(err, rc, "begin a commit", e);
+	kv_env_in_pages(true);
 	rc = write_overlay(e, job->kv->frozen, txn);
 	if (rc != 0)
 		mdb_txn_abort(txn);
 	else
 		rc = mdb_txn_commit(txn);
+	kv_env_in_pages(false);
 	if (rc != 0)
 		return kv_env_err(err, rc, "commit", e);
 	job->written = true;

@@ -11,6 +11,9 @@
  *     anywhere:                   kv_commit_run(job)       (one at a time; blocks on the disk)
  *     loop:    (puts go on)       kv_commit_end(kv, job)
  *
+ * What is read is what was written: every record carries a checksum, and damage ends the process
+ * (pk_damage_stop; kv_lmdb.h says what is looked at). A whole page of the past is not noticed.
+ *
  * All functions but kv_commit_run belong to one thread, the owner's. The only module that knows
  * LMDB. Keys are 1 to KV_KEY_BYTES_MAX bytes, ordered as memcmp; values
  * up to KV_VAL_BYTES_MAX. A crash is simulated by kv_close:
@@ -98,6 +101,10 @@ PK_CHECKED int kv_import_add(struct kv_import *im, struct pk_bytes chunk, struct
 PK_CHECKED int kv_import_finish(struct kv_import *im,
 				struct pk_err *err); /* takes im, also on error */
 void kv_import_drop(struct kv_import *im);           /* takes im */
+
+/* For a handler of SIGSEGV and SIGBUS: this thread is inside LMDB, led astray by what the file
+ * holds. */
+bool kv_in_pages(void);
 
 void kv_check(struct kv *kv); /* asserts the invariants of store/README.md, K1.. */
 

@@ -15,6 +15,7 @@ struct kv_job {
 struct kv {
 	struct kv_env e;
 	MDB_txn *reader;           /* of the owner's thread; renewed by each commit_end */
+	MDB_cursor *finder;        /* the reader's, for single keys; renewed with it */
 	struct kv_overlay *active; /* never NULL */
 	struct kv_overlay *frozen; /* from commit_begin to commit_end; read by both threads */
 	struct kv_job *job;        /* as frozen */

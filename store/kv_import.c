@@ -75,7 +75,7 @@ static int begin_txn(struct kv_import *im, size_t record_bytes, struct pk_err *e
 static int add_record(struct kv_import *im, struct pk_bytes key, struct pk_bytes val,
 		      struct pk_err *err)
 {
-	size_t bytes = key.len + val.len + 16; /* with what its node costs */
+	size_t bytes = key.len + val.len + 16 + KV_SUM_BYTES; /* with what its node costs */
 	int rc = 0;
 
 	if (im->txn_bytes > 0 && im->txn_bytes + bytes > TXN_BYTES_MOST)
@@ -84,8 +84,7 @@ static int add_record(struct kv_import *im, struct pk_bytes key, struct pk_bytes
 		rc = begin_txn(im, bytes, err);
 	if (rc != 0)
 		return rc;
-	MDB_val k = kv_mdb(key), v = kv_mdb(val);
-	rc = mdb_cursor_put(im->cur, &k, &v, MDB_APPEND);
+	rc = kv_env_put(im->cur, key, val, MDB_APPEND);
 	if (rc != 0)
 		return kv_env_err(err, rc, "import", &im->e);
 	im->txn_bytes += bytes;

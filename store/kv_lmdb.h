@@ -14,6 +14,8 @@
 
 #include "store/kv.h"
 
+enum { KV_SUM_BYTES = 4 };
+
 struct kv_env {
 	MDB_env *env; /* NULL: not open */
 	MDB_dbi dbi;
@@ -22,7 +24,11 @@ struct kv_env {
 	uint64_t map_bytes; /* as it is now */
 	uint64_t map_bytes_most;
 	uint32_t page_bytes;
+	const uint8_t *whole[64]; /* leaves looked at since the last kv_env_renewed, by address */
 };
+
+/* The reader sees another commit: pages at the same places may be others. */
+void kv_env_renewed(struct kv_env *e);
 
 /*
  * Lock the directory, open or create data.mdb, check its length, sync the directory. `alone` is
@@ -41,6 +47,28 @@ uint64_t kv_env_headroom(const struct kv_env *e);
  * process may be open. Does not fail: a map that stays too small shows as PK_ENOSPC in the write.
  */
 void kv_env_grow(struct kv_env *e, uint64_t bytes);
+
+/*
+ * Every record has CRC-32C over its key and value behind its value, looked at whenever it is read.
+ * A key that is not there is believed when its neighbours are sound and stand on either side of it,
+ * in leaves that are whole: so neither a damaged key, nor a branch that leads elsewhere, nor a leaf
+ * whose head or index hides some of its records can deny what is there. Damage ends the process
+ * (pk_damage_stop). What this does not see: a whole page of the past, and a branch whose head or
+ * index hides some of its leaves; those are left to the digest.
+ */
+/* While another call of LMDB's than kv_env_get may meet damaged pages: kv_in_pages is true. */
+void kv_env_in_pages(bool in);
+int kv_env_get(MDB_cursor *cur, MDB_val *key, MDB_val *val, MDB_cursor_op op); /* LMDB's code */
+PK_CHECKED int kv_env_put(MDB_cursor *cur, struct pk_bytes key, struct pk_bytes val,
+			  unsigned int flags); /* an LMDB code; *_put's flags */
+/* The value of a record that LMDB gave, without its sum. Borrowed as LMDB's is. */
+struct pk_bytes kv_env_val(const struct kv_env *e, MDB_val key, MDB_val val);
+bool kv_env_find(struct kv_env *e, MDB_cursor *cur, struct pk_bytes key, struct pk_bytes *val);
+/* To the first key that is not below `from`; kv_env_next: to the one behind *key, where the cursor
+ * is. False: there is none. *key and *val are borrowed until the transaction ends. */
+bool kv_env_seek(struct kv_env *e, MDB_cursor *cur, struct pk_bytes from, struct pk_bytes *key,
+		 struct pk_bytes *val);
+bool kv_env_next(struct kv_env *e, MDB_cursor *cur, struct pk_bytes *key, struct pk_bytes *val);
 
 /* The error of an LMDB call that returned rc, in words and with a code of ours. */
 int kv_env_err(struct pk_err *err, int rc, const char *what, const struct kv_env *e);

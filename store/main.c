@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/kv.h"
 #include "store/node_io.h"
 #include "store/recover_io.h"
 
@@ -111,13 +112,19 @@ static void on_watchdog(void *owner)
 	pk_ignore(sd_notify(0, "WATCHDOG=1"), "no service manager, nobody to tell");
 }
 
-/* A page of the mapped state is not in its file any more, or cannot be read from the disk: LMDB has
- * no answer to that, and nothing else of ours is mapped. */
-static void on_bus_error(int signum)
+/*
+ * A page of the mapped state is not in its file any more, or cannot be read from the disk: SIGBUS,
+ * and nothing else of ours is mapped. A damaged page led LMDB out of the map: SIGSEGV inside it. It
+ * has no answer to either.
+ */
+static void on_bad_page(int signum)
 {
 	static const char text[] = "stored data is damaged: a page of the state cannot be read\n";
 
-	pk_ignore(signum, "there is one");
+	if (signum == SIGSEGV && !kv_in_pages()) {
+		signal(SIGSEGV, SIG_DFL); /* ours: it happens again, and ends the process */
+		return;
+	}
 	pk_ignore(write(STDERR_FILENO, text, sizeof(text) - 1), "the status tells it as well");
 	_exit(NODE_EXIT_DAMAGE);
 }
@@ -131,7 +138,8 @@ static int run(const struct store_config *cfg, const char *path, const struct op
 	uint64_t watchdog_us = 0;
 	int status = NODE_EXIT_OK;
 
-	PK_ASSERT(signal(SIGBUS, on_bus_error) != SIG_ERR);
+	PK_ASSERT(signal(SIGBUS, on_bad_page) != SIG_ERR);
+	PK_ASSERT(signal(SIGSEGV, on_bad_page) != SIG_ERR);
 	r.loop = net_loop_new(&err);
 	int rc = r.loop != NULL ? 0 : err.code;
 	for (size_t i = 0; rc == 0 && i < PK_COUNT(signals); i++) {
