@@ -8,8 +8,6 @@
  * release-3.8.0, PrepRequestProcessor and DataTree, told once more and independently of store/.
  */
 
-#define SEQUENCE_DIGITS 10u
-
 uint32_t check_session(const struct check *c, int64_t owner)
 {
 	const struct hsession *s;
@@ -101,12 +99,14 @@ static void tell_change(struct check *c, struct node *n, int32_t type, int64_t z
 
 	if (!n->watched && (type == ZK_EVENT_CHILDREN_CHANGED || !below_a_root(c, n)))
 		return;
-	*HIST_PUSH(&c->changes) = (struct change){ .path = n->path,
-						   .type = type,
-						   .lo = zxid != ZXID_UNKNOWN ? zxid - 1 : lo,
-						   .hi = zxid != ZXID_UNKNOWN ? zxid : hi,
-						   .sure = zxid != ZXID_UNKNOWN && open,
-						   .open = open };
+	*HIST_PUSH(&c->changes) = (struct change){
+		.path = n->path,
+		.type = type,
+		.lo = zxid != ZXID_UNKNOWN && !c->unsure ? zxid - 1 : lo,
+		.hi = zxid != ZXID_UNKNOWN ? zxid : hi,
+		.sure = zxid != ZXID_UNKNOWN && open && !c->unsure,
+		.open = open
+	};
 }
 
 /* ZooKeeper's reads may see an older state: it is kept. */
@@ -304,8 +304,12 @@ void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t 
 
 	if (zxid == ZXID_UNKNOWN && (s->end_by == 0 || hi < s->end_by))
 		s->end_by = hi;
-	while (s->ephemerals != NONE)
+	while (s->ephemerals != NONE) {
+		/* It may have been gone before. */
+		c->unsure = check_may_delete(c, &c->nodes[s->ephemerals], hi);
 		check_apply_delete(c, s->ephemerals, zxid, hi);
+	}
+	c->unsure = false;
 }
 
 /* ---- access ---- */

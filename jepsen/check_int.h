@@ -13,7 +13,8 @@
 #include "jepsen/check.h"
 #include "jepsen/history_impl.h"
 
-#define NONE HIST_NO_INDEX
+#define NONE            HIST_NO_INDEX
+#define SEQUENCE_DIGITS 10u
 
 struct csession {
 	uint64_t id;
@@ -135,6 +136,7 @@ struct check {
 	uint32_t acl_open;
 	uint32_t stamp;
 	bool in_multi;
+	bool unsure;    /* what is applied may have happened before */
 	bool inferring; /* a change is applied that nobody was told of */
 	bool recursive_watches;
 	/* identities, by process: ids of texts */
@@ -208,6 +210,10 @@ struct look {
 };
 
 struct node *check_node(struct check *c, uint32_t path);
+/* Is there a request that may have deleted it, below this zxid? */
+bool check_may_delete(const struct check *c, const struct node *n, int64_t zxid);
+/* May have been changed by a request of which nobody knows whether it happened. */
+bool check_foggy(const struct check *c, const struct node *n);
 /* Is what is seen what the tree is? Learns; explains by what may have happened; or tells. */
 bool check_look(struct check *c, const struct look *at, uint32_t path, const struct seen *seen);
 /* Make it so if it may be so: false, if nothing in the history explains it. */

@@ -157,6 +157,30 @@ static void find_cands(struct check *c)
 	free(next);
 }
 
+static bool digits(struct pk_bytes text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.data[i] < '0' || text.data[i] > '9')
+			return false;
+	return true;
+}
+
+bool check_foggy(const struct check *c, const struct node *n)
+{
+	struct pk_bytes path = hist_path(c->h, n->path);
+
+	if (n->foggy || n->parent == NONE)
+		return n->foggy;
+	for (uint32_t i = c->nodes[n->parent].kid_cands; i != NONE; i = c->cands.at[i].next_kid) {
+		struct pk_bytes prefix = hist_path(c->h, c->cands.at[i].path);
+		if (c->cands.at[i].kind == CAND_CREATE_SEQ && pk_bytes_starts(path, prefix) &&
+		    path.len == prefix.len + SEQUENCE_DIGITS &&
+		    digits(pk_bytes(path.data + prefix.len, SEQUENCE_DIGITS)))
+			return true;
+	}
+	return false;
+}
+
 static const struct hop *cand_asked(const struct check *c, const struct cand *k)
 {
 	return k->sub != NONE ? &c->h->subs.at[k->sub] : &c->h->ops.at[k->op];
@@ -176,6 +200,11 @@ static uint32_t count_usable(const struct check *c, const struct node *n, enum c
 	     i = kids ? c->cands.at[i].next_kid : c->cands.at[i].next)
 		count += usable(&c->cands.at[i], kind, zxid);
 	return count;
+}
+
+bool check_may_delete(const struct check *c, const struct node *n, int64_t zxid)
+{
+	return count_usable(c, n, CAND_DELETE, false, zxid) > 0;
 }
 
 static void resolve_group(struct check *c, const struct cand *k, int64_t zxid,

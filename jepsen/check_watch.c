@@ -18,13 +18,16 @@ struct armed {
 	struct armed_key {
 		uint32_t session, path, kind;
 	} key;
-	int64_t from;            /* changes above it are told */
-	int64_t must;            /* and those above this must be */
-	bool absent;             /* set by exists of what was not there */
-	bool away;               /* there was a reconnect since */
-	uint32_t next;           /* of its list: the first change not told yet */
-	HIST_VEC(uint32_t) told; /* of persistent ones: later changes that were told already */
-	uint32_t heap;           /* its entry there is of this generation */
+	int64_t from;               /* changes above it are told */
+	int64_t must;               /* and those above this must be */
+	bool absent;                /* set by exists of what was not there */
+	bool away;                  /* there was a reconnect since */
+	bool maybe;                 /* its event may have been told, or may still come */
+	unsigned halves;            /* of one that stays: removeWatches takes them one by one */
+	uint32_t next;              /* of its list: the first change not told yet */
+	HIST_VEC(uint32_t) told;    /* of persistent ones: later changes that were told already */
+	HIST_VEC(uint32_t) excused; /* and those that an event came for that may be another's */
+	uint32_t heap;              /* its entry there is of this generation */
 	struct armed *of_session, *of_session_prev;
 };
 
@@ -37,6 +40,7 @@ struct due {
 struct watcher { /* a session */
 	HIST_VEC(struct due) heap;
 	struct armed *armed;
+	int64_t answered;  /* the highest zxid of an answer */
 	int64_t last_told; /* zxid of the last event's change */
 	int64_t ahead;     /* the highest zxid told of since the last answer */
 	uint32_t generation;
@@ -55,6 +59,7 @@ struct watching {
 	struct sort_item *own;   /* changes by path and zxid */
 	struct sort_item *below; /* changes by watched root and zxid */
 	struct list *own_of, *below_of;
+	int64_t *next_zxid; /* by event: of the next answer on its connection, INT64_MAX */
 };
 
 /* ---- lists of changes ---- */
@@ -103,17 +108,23 @@ static void lists_make(struct watching *w)
 	w->below = below.at;
 }
 
-static bool fires(uint32_t kind, int32_t type)
+enum { HALF_DATA = 1, HALF_CHILD = 2, HALF_BOTH = 3 };
+
+static bool fires(const struct armed *a, int32_t type)
 {
-	switch (kind) {
+	bool half = type == ZK_EVENT_DELETED            ? a->halves != 0
+		    : type == ZK_EVENT_CHILDREN_CHANGED ? (a->halves & HALF_CHILD) != 0
+							: (a->halves & HALF_DATA) != 0;
+
+	switch (a->key.kind) {
 	case HIST_WATCH_DATA:
 		return type != ZK_EVENT_CHILDREN_CHANGED;
 	case HIST_WATCH_CHILD:
 		return type == ZK_EVENT_CHILDREN_CHANGED || type == ZK_EVENT_DELETED;
 	case HIST_WATCH_PERSISTENT:
-		return true;
+		return half;
 	case HIST_WATCH_RECURSIVE:
-		return type != ZK_EVENT_CHILDREN_CHANGED;
+		return half && type != ZK_EVENT_CHILDREN_CHANGED;
 	default: /* there are no others */
 		return false;
 	}
@@ -197,21 +208,44 @@ static bool was_told(const struct armed *a, uint32_t i)
 	return false;
 }
 
+static bool was_excused(const struct armed *a, uint32_t i)
+{
+	for (uint32_t k = 0; k < a->excused.count; k++)
+		if (a->excused.at[k] == i)
+			return true;
+	return false;
+}
+
+/* The next change that must be told. */
+static const struct change *next_due(const struct watching *w, const struct armed *a, uint32_t *at)
+{
+	const struct change *change;
+
+	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
+		if (change->hi <= a->must || !fires(a, change->type) || was_told(a, i) ||
+		    was_excused(a, i))
+			continue;
+		if (one_shot(a) && !change->open)
+			return NULL; /* it went with that, and the client may not hear of it */
+		*at = i;
+		if (change->sure)
+			return change;
+	}
+	return NULL;
+}
+
 /* Its next sure change becomes due. */
 static void schedule(struct watching *w, struct armed *a)
 {
 	const struct change *change;
+	uint32_t at;
 
 	a->heap = 0;
-	if (a->away && !one_shot(a))
+	if ((a->away && !one_shot(a)) || a->maybe)
 		return; /* nothing is due until it is caught up */
-	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
-		if (change->sure && change->hi > a->must && fires(a->key.kind, change->type) &&
-		    !was_told(a, i)) {
-			heap_push(&w->watchers[a->key.session], change->hi, a);
-			return;
-		}
-	}
+	change = next_due(w, a, &at);
+	if (change != NULL)
+		heap_push(&w->watchers[a->key.session], change->hi, a);
 }
 
 static void disarm(struct watching *w, struct armed *a)
@@ -226,6 +260,7 @@ static void disarm(struct watching *w, struct armed *a)
 	if (a->of_session != NULL)
 		a->of_session->of_session_prev = a->of_session_prev;
 	free(a->told.at);
+	free(a->excused.at);
 	free(a);
 }
 
@@ -250,13 +285,23 @@ static void arm(struct watching *w, uint32_t op_index, const struct hop *op)
 	struct check *c = w->c;
 	struct watcher *s = &w->watchers[op->session];
 
-	if (find(w, op->session, op->path, op->watch) != NULL)
+	struct armed *a = find(w, op->session, op->path, op->watch);
+	if (a != NULL && !one_shot(a) && a->halves == HALF_BOTH)
 		return;
-	struct armed *a = pk_alloc(sizeof(*a));
+	if (a != NULL)
+		disarm(w, a); /* it is there and whole, from here on, whatever was of it */
+	if (op->watch == HIST_WATCH_PERSISTENT || op->watch == HIST_WATCH_RECURSIVE) {
+		uint32_t other = HIST_WATCH_PERSISTENT + HIST_WATCH_RECURSIVE - op->watch;
+		struct armed *old = find(w, op->session, op->path, other);
+		if (old != NULL)
+			disarm(w, old); /* addWatch changes what there is */
+	}
+	a = pk_alloc(sizeof(*a));
 	a->key = (struct armed_key){ op->session, op->path, op->watch };
 	a->must = c->zxids[op_index];
 	a->from = c->los != NULL ? c->los[op_index] : a->must;
 	a->absent = op->err == ZK_ENONODE;
+	a->halves = HALF_BOTH;
 	a->next = list_after(w, a, a->from);
 	a->of_session = s->armed;
 	if (s->armed != NULL)
@@ -299,11 +344,8 @@ static void due_until(struct watching *w, uint32_t op_index, uint32_t session, i
 		struct armed *a = find(w, d.key.session, d.key.path, d.key.kind);
 		if (a == NULL || a->heap != d.heap)
 			continue;
-		uint32_t i = a->next;
-		const struct change *change = change_at(w, a, i);
-		while (!change->sure || change->hi <= a->must ||
-		       !fires(a->key.kind, change->type) || was_told(a, i))
-			change = change_at(w, a, ++i); /* schedule found it */
+		uint32_t i;
+		const struct change *change = next_due(w, a, &i); /* schedule found it */
 		if (s->catching_up && passed_by(w, a, zxid)) {
 			a->next = list_after(w, a, zxid);
 			schedule(w, a);
@@ -329,12 +371,18 @@ static void caught_up(struct watching *w, uint32_t session, int64_t zxid)
 {
 	struct watcher *s = &w->watchers[session];
 
-	for (struct armed *a = s->armed; a != NULL; a = a->of_session) {
+	for (struct armed *a = s->armed, *next; a != NULL; a = next) {
+		next = a->of_session;
+		if (a->maybe) {
+			disarm(w, a);
+			continue;
+		}
 		a->away = false;
 		if (zxid > a->must)
 			a->must = zxid;
 		a->next = list_after(w, a, a->must);
-		a->told.count = 0;
+		a->told.count = a->excused.count = 0;
+		a->halves = HALF_BOTH; /* clients that took half of it off say it whole again */
 		schedule(w, a);
 	}
 	s->catching_up = false;
@@ -359,12 +407,23 @@ static uint32_t kinds_of_type(int32_t type)
 	}
 }
 
+/* A watch that stays is one of data and one of children: it loses them one by one. */
 static void take_off(struct watching *w, uint32_t session, uint32_t path, uint32_t kinds)
 {
+	unsigned halves = ((kinds & 1u << HIST_WATCH_DATA) != 0 ? HALF_DATA : 0) |
+			  ((kinds & 1u << HIST_WATCH_CHILD) != 0 ? HALF_CHILD : 0);
+
 	for (uint32_t kind = 1; kind < HIST_WATCHES; kind++) {
 		struct armed *a = find(w, session, path, kind);
-		if (a != NULL && (kinds & 1u << kind) != 0)
+		if (a == NULL)
+			continue;
+		bool part = !one_shot(a) && (kinds & 1u << kind) == 0;
+		if (part)
+			a->halves &= ~halves;
+		if (part ? a->halves == 0 : (kinds & 1u << kind) != 0)
 			disarm(w, a);
+		else if (part)
+			schedule(w, a);
 	}
 }
 
@@ -413,6 +472,8 @@ static void on_done(struct watching *w, uint32_t index)
 			     (uint64_t)s->ahead);
 	s->ahead = 0;
 	due_until(w, index, op->session, zxid);
+	if (zxid > s->answered)
+		s->answered = zxid;
 	if (s->catching_up)
 		caught_up(w, op->session, zxid);
 	bool sets = op->watch != HIST_WATCH_NONE &&
@@ -425,6 +486,48 @@ static void on_done(struct watching *w, uint32_t index)
 
 /* ---- an event came ---- */
 
+static int64_t *next_zxids(const struct check *c)
+{
+	const struct history *h = c->h;
+	int64_t *of_event = pk_alloc((h->watches.count + 1) * sizeof(*of_event));
+	int64_t *next = pk_alloc((h->sessions.count + 1) * sizeof(*next));
+
+	for (uint32_t i = 0; i < h->sessions.count; i++)
+		next[i] = INT64_MAX;
+	for (uint32_t i = h->items.count; i-- > 0;) {
+		const struct hist_item *item = &h->items.at[i];
+		uint32_t at = item->index;
+		if (item->type == ITEM_SESSION) {
+			next[h->states.at[at].session] = INT64_MAX;
+		} else if (item->type == ITEM_WATCH && h->watches.at[at].session != NONE) {
+			of_event[at] = next[h->watches.at[at].session];
+		} else if (item->type == ITEM_DONE && h->ops.at[at].session != NONE &&
+			   h->ops.at[at].op != ZK_OP_AUTH && h->ops.at[at].op != ZK_OP_SASL &&
+			   c->zxids[at] > 0) {
+			next[h->ops.at[at].session] = c->zxids[at];
+		}
+	}
+	free(next);
+	return of_event;
+}
+
+/* What it tells may be a change that nobody else saw; it is none of those behind the next answer.
+ */
+static bool comes_later(const struct watching *w, const struct hwatch *e,
+			const struct change *change)
+{
+	return change->lo >= w->next_zxid[e - w->c->h->watches.at] &&
+	       check_foggy(w->c, &w->c->nodes[e->path]);
+}
+
+/* Nobody owed it, and an answer came since that had seen it: no event tells it any more. */
+static bool past(const struct watching *w, const struct armed *a, uint32_t i,
+		 const struct change *change)
+{
+	return change->hi <= w->watchers[a->key.session].answered &&
+	       (!change->sure || was_excused(a, i)) && !(a->away && one_shot(a));
+}
+
 /* The first change not told yet that this event may tell, and would have to; NULL: none. */
 static const struct change *change_for(const struct watching *w, const struct armed *a,
 				       const struct hwatch *e, uint32_t *at)
@@ -432,13 +535,17 @@ static const struct change *change_for(const struct watching *w, const struct ar
 	const struct change *change;
 
 	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
+		if (comes_later(w, e, change))
+			return NULL;
+		if (past(w, a, i, change))
+			continue;
 		if (change->path == e->path && change->type == e->event && !was_told(a, i)) {
 			*at = i;
 			return change;
 		}
 		/* A one-shot watch goes with the first; what is not sure may not have been. */
 		if (one_shot(a) && change->sure && change->hi > a->must && !a->away &&
-		    fires(a->key.kind, change->type))
+		    fires(a, change->type))
 			return NULL;
 	}
 	return NULL;
@@ -460,7 +567,7 @@ static void gather(struct watching *w, const struct hwatch *e, struct told *t)
 	t->count = 0;
 	for (uint32_t kind = 1; kind < HIST_WATCH_RECURSIVE; kind++) {
 		struct armed *a = find(w, e->session, e->path, kind);
-		if (a != NULL && fires(kind, e->event))
+		if (a != NULL && fires(a, e->event))
 			t->watches[t->count++] = a;
 	}
 	if (!w->c->recursive_watches || e->event == ZK_EVENT_CHILDREN_CHANGED)
@@ -469,7 +576,7 @@ static void gather(struct watching *w, const struct hwatch *e, struct told *t)
 		struct armed *a = w->c->nodes[at].watch_root
 					  ? find(w, e->session, at, HIST_WATCH_RECURSIVE)
 					  : NULL;
-		if (a != NULL && t->count < PK_COUNT(t->watches))
+		if (a != NULL && fires(a, e->event) && t->count < PK_COUNT(t->watches))
 			t->watches[t->count++] = a;
 	}
 }
@@ -486,9 +593,29 @@ static void tell(struct watching *w, const struct hwatch *e, uint32_t process, e
 		  zk_event_name(e->event), (int)path.len, path.data, what);
 }
 
+static void excuse_next(struct watching *w, struct armed *a, const struct hwatch *e)
+{
+	const struct change *change;
+
+	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
+		if (change->path != e->path || change->type != e->event || !change->sure ||
+		    was_told(a, i) || was_excused(a, i))
+			continue;
+		*HIST_PUSH(&a->excused) = i;
+		return;
+	}
+}
+
+static void forget(uint32_t *list, uint32_t *count, uint32_t what)
+{
+	for (uint32_t k = 0; k < *count; k++)
+		if (list[k] == what)
+			list[k] = list[--*count];
+}
+
 /* This watch was told: of `best`, if that could be found out. */
 static void tell_watch(struct watching *w, struct armed *a, const struct hwatch *e,
-		       const struct change *best)
+		       const struct change *best, bool certain)
 {
 	const struct change *change, *skip;
 	uint32_t at;
@@ -500,22 +627,24 @@ static void tell_watch(struct watching *w, struct armed *a, const struct hwatch 
 		return;
 	}
 	change = change_for(w, a, e, &at);
-	if (change == NULL || best == NULL || change->hi != best->hi)
+	if (change == NULL || best == NULL)
 		return;
+	if (change->hi != best->hi) {
+		if (!certain)
+			excuse_next(w, a, e);
+		return;
+	}
 	*HIST_PUSH(&a->told) = at;
 	/* It may as well have been of the next sure one: that is not due any more. */
-	uint32_t last = at;
-	while (change != NULL && !change->sure) {
-		change = change_for(w, a, e, &at);
-		if (change != NULL)
-			*HIST_PUSH(&a->told) = at;
-	}
-	/* On over what was told, and over what may not have been. */
+	if (!certain)
+		excuse_next(w, a, e);
+	/* On over what was told, and over what may not have been: within one zxid the order is the
+	 * server's affair. */
 	while ((skip = change_at(w, a, a->next)) != NULL &&
-	       (was_told(a, a->next) || (!skip->sure && a->next < last))) {
-		for (uint32_t k = 0; k < a->told.count; k++)
-			if (a->told.at[k] == a->next)
-				a->told.at[k] = a->told.at[--a->told.count];
+	       (was_told(a, a->next) || past(w, a, a->next, skip) ||
+		(skip->hi <= change->lo && (!skip->sure || was_excused(a, a->next))))) {
+		forget(&a->told.at[0], &a->told.count, a->next);
+		forget(&a->excused.at[0], &a->excused.count, a->next);
 		a->next++;
 	}
 	if (!w->watchers[a->key.session].catching_up) /* else nothing is due yet */
@@ -528,12 +657,12 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 	struct watcher *s = &w->watchers[e->session];
 	const struct change *best = NULL;
 	const struct node *n = &c->nodes[e->path];
-	bool missed = false, away = false, firm = false;
+	bool missed = false, away = false, firm = false, certain = false;
 	struct told t;
 	uint32_t at;
 
 	gather(w, e, &t);
-	bool lenient = n->system || n->foggy;
+	bool lenient = n->system || check_foggy(c, n);
 	if (t.count == 0) {
 		if (lenient || c->opts.peer == CHECK_ZOOKEEPER) {
 			c->report->events_unjudged++;
@@ -546,7 +675,8 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 		const struct change *change = change_for(w, t.watches[i], e, &at);
 		if (change != NULL && (best == NULL || change->hi < best->hi)) {
 			best = change;
-			firm = change->hi > t.watches[i]->must;
+			certain = change->sure && !was_excused(t.watches[i], at);
+			firm = certain && change->hi > t.watches[i]->must;
 		}
 		missed |= missed_something(w, t.watches[i]) && one_shot(t.watches[i]);
 		away |= t.watches[i]->away;
@@ -561,7 +691,7 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 		c->report->events_judged++;
 		check_judged(c, CHECK_WATCH_ONCE);
 	}
-	if (best != NULL && best->sure && firm && !away && !s->catching_up && !lenient) {
+	if (best != NULL && firm && !away && !s->catching_up && !lenient) {
 		check_judged(c, CHECK_WATCH_ORDER);
 		if (best->hi < s->last_told)
 			tell(w, e, process, CHECK_WATCH_ORDER,
@@ -570,8 +700,17 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 		if (best->hi > s->ahead)
 			s->ahead = best->hi;
 	}
-	for (uint32_t i = 0; i < t.count; i++)
-		tell_watch(w, t.watches[i], e, best);
+	for (uint32_t i = 0; i < t.count; i++) {
+		/* setWatches tells of a node that is gone for each watch on it; what happens after
+		 * it, once for all. */
+		if (s->catching_up && e->event == ZK_EVENT_DELETED && i > 0 &&
+		    t.watches[i]->key.kind == HIST_WATCH_CHILD) {
+			t.watches[i]->maybe = true;
+			t.watches[i]->heap = 0;
+		} else {
+			tell_watch(w, t.watches[i], e, best, certain);
+		}
+	}
 }
 
 static void on_state(struct watching *w, const struct hstate *e)
@@ -617,6 +756,7 @@ void check_watches(struct check *c)
 
 	w.watchers = pk_alloc((h->sessions.count + 1) * sizeof(*w.watchers));
 	lists_make(&w);
+	w.next_zxid = next_zxids(c);
 	for (uint32_t i = 0; i < h->items.count; i++) {
 		const struct hist_item *item = &h->items.at[i];
 		if (item->type == ITEM_DONE) {
@@ -638,6 +778,7 @@ void check_watches(struct check *c)
 		free(w.watchers[i].heap.at);
 	}
 	free(w.watchers);
+	free(w.next_zxid);
 	free(w.own);
 	free(w.below);
 	free(w.own_of);

@@ -569,6 +569,203 @@ static void watch_removed_by_the_library(struct story *s, bool wrong)
 	lists(s, 2, "/a", "x\n", Z(2));
 }
 
+/* addWatch on a path that has such a watch changes its mode: it is one, not two. */
+static void watch_changes_its_mode(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_RECURSIVE, "", Z(1));
+	creates(s, 1, "/a/x", "", Z(2));
+	told(s, 2, ZK_EVENT_CREATED, "/a/x");
+	if (wrong)
+		told(s, 2, ZK_EVENT_CHILDREN_CHANGED, "/a");
+	gets(s, 2, "/a/x", "", Z(2));
+}
+
+static void removes_half(struct story *s, uint32_t p, const char *path, int32_t type, int64_t zxid)
+{
+	struct hist_part asked = part(ZK_OP_REMOVE_WATCHES, path);
+
+	asked.mode = type;
+	asked.version = 0;
+	ok(s, p, asks(s, p, asked), zxid, (struct hist_part){ 0 });
+}
+
+/* A persistent watch is one of data and one of children; after a reconnect it is whole. */
+static void watch_half_removed(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(1));
+	removes_half(s, 2, "/a", ZK_WATCHER_DATA, Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	creates(s, 1, "/a/x", "", Z(3));
+	told(s, 2, ZK_EVENT_CHILDREN_CHANGED, "/a");
+	gets(s, 2, "/a", "1", Z(3));
+	session(s, 2, HIST_DISCONNECTED);
+	session(s, 2, HIST_CONNECTED);
+	gets(s, 2, "/a", "1", Z(3));
+	sets(s, 1, "/a", "2", Z(4));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "2", Z(4));
+}
+
+static void watch_half_still_tells(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(1));
+	removes_half(s, 2, "/a", ZK_WATCHER_CHILDREN, Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	creates(s, 1, "/a/x", "", Z(3));
+	if (wrong)
+		told(s, 2, ZK_EVENT_CHILDREN_CHANGED, "/a");
+	gets(s, 2, "/a", "1", Z(3));
+}
+
+static void sets_acl(struct story *s, uint32_t p, const char *path, const char *list, int64_t zxid)
+{
+	struct hist_part asked = part(ZK_OP_SET_ACL, path);
+
+	asked.acl = TXT(list);
+	ok(s, p, asks(s, p, asked), zxid, (struct hist_part){ 0 });
+}
+
+/* A one-shot watch goes with a change that its client may not hear of. */
+static void watch_spent_unheard(struct story *s, bool wrong)
+{
+	uint64_t call = asks(s, 1,
+			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
+
+	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
+	if (!wrong)
+		sets(s, 1, "/a", "hidden", Z(3));
+	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(4));
+	sets(s, 1, "/a", "2", Z(5));
+	gets(s, 2, "/a", "2", Z(5));
+}
+
+/* Set again it is there again. */
+static void watch_spent_unheard_and_set(struct story *s, bool wrong)
+{
+	uint64_t call = asks(s, 1,
+			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
+
+	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
+	sets(s, 1, "/a", "hidden", Z(3));
+	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(4));
+	sets(s, 1, "/a", "unheard", Z(5));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "unheard", Z(5));
+	sets(s, 1, "/a", "2", Z(6));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "2", Z(6));
+}
+
+/* After a reconnect a node that is gone is told for each one-shot watch on it. */
+static void watch_reconnect_twice(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "", Z(1));
+	watches(s, 2, ZK_OP_GET_CHILDREN, "/a", HIST_WATCH_CHILD, "", Z(1));
+	session(s, 2, HIST_DISCONNECTED);
+	deletes(s, 1, "/a", Z(2));
+	session(s, 2, HIST_CONNECTED);
+	told(s, 2, ZK_EVENT_DELETED, "/a");
+	told(s, 2, ZK_EVENT_DELETED, "/a");
+	if (wrong)
+		told(s, 2, ZK_EVENT_DELETED, "/a");
+	gets(s, 2, "/a", NULL, Z(2));
+}
+
+/* Made by a request without an answer, under a name that only the event tells. */
+static void watch_of_an_unknown_sequence(struct story *s, bool wrong)
+{
+	struct hist_part asked = part_data(ZK_OP_CREATE, "/q/n-", "");
+
+	creates(s, 1, "/q", "", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/q", HIST_WATCH_RECURSIVE, "", Z(1));
+	asked.mode = ZK_CREATE_SEQUENTIAL;
+	lost(s, 1, asks(s, 1, asked));
+	told(s, 2, ZK_EVENT_CREATED, wrong ? "/q/m-0000000000" : "/q/n-0000000000");
+	gets(s, 2, "/q", "", Z(2));
+}
+
+/* What a request without an answer did was told: that is no word of a later change. */
+static void watch_of_an_unknown_change(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(1));
+	lost(s, 1, asks(s, 1, part_data(ZK_OP_SET_DATA, "/a", "1")));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	creates(s, 2, "/b", "", Z(3));
+	sets(s, 3, "/a", "2", Z(4));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "2", Z(4));
+}
+
+/* Within one zxid the order of events is the server's affair, those that nobody is owed too. */
+static void watch_order_in_one_zxid(struct story *s, bool wrong)
+{
+	struct hist_part hidden = part_data(ZK_OP_CREATE, "/x", "");
+
+	watches(s, 2, ZK_OP_ADD_WATCH, "/", HIST_WATCH_RECURSIVE, "", Z(1));
+	hidden.mode = ZK_CREATE_EPHEMERAL;
+	hidden.acl = TXT("31 ip:10.0.0.1\n");
+	ok(s, 1, asks(s, 1, hidden), Z(2), (struct hist_part){ .created = TXT("/x") });
+	told(s, 2, ZK_EVENT_CREATED, "/x");
+	creates_mode(s, 1, "/y", ZK_CREATE_EPHEMERAL, "/y", Z(3));
+	told(s, 2, ZK_EVENT_CREATED, "/y");
+	ok(s, 1, asks(s, 1, (struct hist_part){ .op = ZK_OP_CLOSE_SESSION }), Z(4),
+	   (struct hist_part){ 0 });
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DELETED, "/y");
+	told(s, 2, ZK_EVENT_DELETED, "/x");
+	syncs(s, 2, Z(4));
+}
+
+static void watch_order_in_one_zxid_turned(struct story *s, bool wrong)
+{
+	struct hist_part hidden = part_data(ZK_OP_CREATE, "/x", "");
+
+	watches(s, 2, ZK_OP_ADD_WATCH, "/", HIST_WATCH_RECURSIVE, "", Z(1));
+	creates_mode(s, 1, "/y", ZK_CREATE_EPHEMERAL, "/y", Z(2));
+	told(s, 2, ZK_EVENT_CREATED, "/y");
+	hidden.mode = ZK_CREATE_EPHEMERAL;
+	hidden.acl = TXT("31 ip:10.0.0.1\n");
+	ok(s, 1, asks(s, 1, hidden), Z(3), (struct hist_part){ .created = TXT("/x") });
+	told(s, 2, ZK_EVENT_CREATED, "/x");
+	ok(s, 1, asks(s, 1, (struct hist_part){ .op = ZK_OP_CLOSE_SESSION }), Z(4),
+	   (struct hist_part){ 0 });
+	told(s, 2, ZK_EVENT_DELETED, "/y");
+	told(s, 2, ZK_EVENT_DELETED, "/x");
+	if (wrong)
+		told(s, 2, ZK_EVENT_DELETED, "/y");
+	syncs(s, 2, Z(4));
+}
+
+/* The end of its session tells nobody of an ephemeral that was deleted before. */
+static void watch_of_an_ephemeral_gone_before(struct story *s, bool wrong)
+{
+	creates_mode(s, 3, "/e", ZK_CREATE_EPHEMERAL, "/e", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/e", HIST_WATCH_PERSISTENT, "", Z(1));
+	session(s, 2, HIST_DISCONNECTED); /* and nobody tells it of what it misses */
+	if (!wrong)
+		lost(s, 1, asks(s, 1, part(ZK_OP_DELETE, "/e")));
+	session(s, 2, HIST_CONNECTED);
+	creates(s, 2, "/b", "", Z(3));
+	ok(s, 3, asks(s, 3, (struct hist_part){ .op = ZK_OP_CLOSE_SESSION }), Z(4),
+	   (struct hist_part){ 0 });
+	gets(s, 2, "/e", NULL, Z(4));
+}
+
 static void session_early(struct story *s, bool wrong)
 {
 	creates(s, 1, "/a", "", Z(1));
@@ -694,6 +891,18 @@ static const struct {
 	{ "watch_reconnect", CHECK_WATCH_RECONNECT, watch_reconnect },
 	{ "watch_reconnect_lasting", CHECK_WATCH_PERSISTENT, watch_reconnect_lasting },
 	{ "watch_removed_by_the_library", CHECK_WATCH_ONCE, watch_removed_by_the_library },
+	{ "watch_changes_its_mode", CHECK_WATCH_ONCE, watch_changes_its_mode },
+	{ "watch_half_removed", CHECK_WATCH_PERSISTENT, watch_half_removed },
+	{ "watch_half_still_tells", CHECK_WATCH_ONCE, watch_half_still_tells },
+	{ "watch_spent_unheard", CHECK_WATCH_FIRST, watch_spent_unheard },
+	{ "watch_spent_unheard_and_set", CHECK_WATCH_FIRST, watch_spent_unheard_and_set },
+	{ "watch_reconnect_twice", CHECK_WATCH_ONCE, watch_reconnect_twice },
+	{ "watch_of_an_unknown_sequence", CHECK_WATCH_ONCE, watch_of_an_unknown_sequence },
+	{ "watch_of_an_unknown_change", CHECK_WATCH_PERSISTENT, watch_of_an_unknown_change },
+	{ "watch_order_in_one_zxid", CHECK_WATCH_PERSISTENT, watch_order_in_one_zxid },
+	{ "watch_order_in_one_zxid_turned", CHECK_WATCH_ONCE, watch_order_in_one_zxid_turned },
+	{ "watch_of_an_ephemeral_gone_before", CHECK_WATCH_PERSISTENT,
+	  watch_of_an_ephemeral_gone_before },
 	{ "session_early", CHECK_SESSION_EARLY, session_early },
 	{ "session_late", CHECK_SESSION_LATE, session_late },
 	{ "ephemeral_early", CHECK_EPHEMERAL_EARLY, ephemeral_early },

@@ -229,14 +229,22 @@ static struct sim_options options(struct run *r)
 
 /*
  * The rules that the checker can hold this load to. The others are told with -v alone: it does not
- * know what is judged here by the model and the log (half a watch that stays, local sessions that
- * become global, what a leader behind a cut link heard, nodes changed by requests whose outcome
- * nobody knows).
+ * know what is judged here by the model and the log (local sessions that become global, what a
+ * leader behind a cut link heard, nodes changed by requests whose outcome nobody knows).
  */
 static bool judges(enum check_rule rule)
 {
-	return rule == CHECK_ZXID_UNIQUE || rule == CHECK_WRITE_ORDER ||
-	       rule == CHECK_ZXID_MONOTONIC || rule == CHECK_SYNC || rule == CHECK_DIGEST;
+	static const enum check_rule held[] = {
+		CHECK_ZXID_UNIQUE, CHECK_WRITE_ORDER,      CHECK_ZXID_MONOTONIC,
+		CHECK_SYNC,        CHECK_WATCH_FIRST,      CHECK_WATCH_ONCE,
+		CHECK_WATCH_ORDER, CHECK_WATCH_PERSISTENT, CHECK_WATCH_RECONNECT,
+		CHECK_DIGEST,
+	};
+
+	for (size_t i = 0; i < PK_COUNT(held); i++)
+		if (rule == held[i])
+			return true;
+	return false;
 }
 
 /* The history of the run, by the checker that real runs have as well. */
