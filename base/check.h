@@ -20,10 +20,17 @@ PK_NORETURN void pk_assert_fail(const char *file, int line, const char *text);
 
 /*
  * Stored data contradicts itself, found where there is no way to answer an error: says so and ends
- * the process with the exit status for damage, by which a supervisor knows not to start it again.
+ * the process. Where a mark can be left (pk_damage_mark_at), by which the next start knows and
+ * heals, the status asks for that start; otherwise it is the one for damage, by which a supervisor
+ * knows that a person must look. From any thread, also from a signal handler.
  */
 #define PK_EXIT_DAMAGE 4
+#define PK_EXIT_HEAL   71
 PK_NORETURN void pk_damage_stop(const char *file, int line, const char *text);
+/* The mark is to be the file `name` in `dir`; NULL: none (as at first). Copies. Before threads. */
+void pk_damage_mark_at(const char *dir, const char *name);
+/* Leaves the mark, with that text, durably; returns the status to end with. Async-signal-safe. */
+PK_CHECKED int pk_damage_mark(const char *text);
 
 #define PK_ASSERT(cond)                                                                            \
 	do {                                                                                       \

@@ -76,12 +76,21 @@ struct run {
 	const char *path;
 	const struct options *opts;
 	struct net_timer *watchdog;
+	bool healed;
 };
 
 static void on_stopped(void *owner)
 {
 	struct run *r = owner;
 
+	net_loop_stop(r->loop);
+}
+
+static void on_healed(void *owner)
+{
+	struct run *r = owner;
+
+	r->healed = true;
 	net_loop_stop(r->loop);
 }
 
@@ -119,55 +128,77 @@ static void on_watchdog(void *owner)
  */
 static void on_bad_page(int signum)
 {
-	static const char text[] = "stored data is damaged: a page of the state cannot be read\n";
-
 	if (signum == SIGSEGV && !kv_in_pages()) {
 		signal(SIGSEGV, SIG_DFL); /* ours: it happens again, and ends the process */
 		return;
 	}
-	pk_ignore(write(STDERR_FILENO, text, sizeof(text) - 1), "the status tells it as well");
-	_exit(NODE_EXIT_DAMAGE);
+	pk_damage_stop("state", 0, "a page of it cannot be read");
 }
 
-static int run(const struct store_config *cfg, const char *path, const struct options *opts)
+/* One life of a server on a loop of its own; or, with what is wrong in *damage, asking the others
+ * whether that may be set aside. *damage tells what a life that could not begin found. */
+static int run_once(struct run *r, const struct store_config *cfg, struct pk_err *damage)
 {
 	struct pk_err err = PK_ERR_INIT;
-	struct run r = { .path = path, .opts = opts };
+	bool asks = damage->code != 0;
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct net_signal *handles[PK_COUNT(signals)] = { NULL };
 	uint64_t watchdog_us = 0;
 	int status = NODE_EXIT_OK;
 
-	PK_ASSERT(signal(SIGBUS, on_bad_page) != SIG_ERR);
-	PK_ASSERT(signal(SIGSEGV, on_bad_page) != SIG_ERR);
-	r.loop = net_loop_new(&err);
-	int rc = r.loop != NULL ? 0 : err.code;
+	r->node = NULL;
+	r->watchdog = NULL;
+	r->loop = net_loop_new(&err);
+	int rc = r->loop != NULL ? 0 : err.code;
 	for (size_t i = 0; rc == 0 && i < PK_COUNT(signals); i++) {
-		handles[i] = net_signal_on(r.loop, signals[i], on_signal, &r, &err);
+		handles[i] = net_signal_on(r->loop, signals[i], on_signal, r, &err);
 		rc = handles[i] != NULL ? 0 : err.code;
 	}
 	if (rc == 0)
-		rc = node_start(&r.node, r.loop, cfg, &err);
+		rc = asks ? node_ask(&r->node, r->loop, cfg, damage->text, on_healed, r, &err)
+			  : node_start(&r->node, r->loop, cfg, &err);
 	if (rc != 0) {
-		LOG_ERROR("node.start", "error=\"%s\"", err.text);
-		status = rc == PK_ECORRUPT ? NODE_EXIT_DAMAGE : NODE_EXIT_START;
+		LOG_ERROR(asks ? "damage.stays" : "node.start", "error=\"%s\"", err.text);
+		status = rc == PK_ECORRUPT || rc == PK_EEXIST ? NODE_EXIT_DAMAGE : NODE_EXIT_START;
+		if (rc == PK_ECORRUPT)
+			*damage = err;
 	} else {
 		if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
 			int64_t every_ms = (int64_t)(watchdog_us / 1000 / WATCHDOG_SHARE);
 
-			r.watchdog = net_timer_new(r.loop, on_watchdog, &r);
-			net_timer_start(r.watchdog, every_ms, every_ms);
+			r->watchdog = net_timer_new(r->loop, on_watchdog, r);
+			net_timer_start(r->watchdog, every_ms, every_ms);
 		}
+		/* Also while it asks: a start that waits for others would time out. */
 		pk_ignore(sd_notify(0, "READY=1"), "no service manager, nobody to tell");
-		net_loop_run(r.loop);
-		net_timer_free(r.watchdog);
-		node_free(r.node);
-		LOG_INFO("node.stopped", "status=0");
+		net_loop_run(r->loop);
+		net_timer_free(r->watchdog);
+		node_free(r->node);
+		if (!r->healed)
+			LOG_INFO("node.stopped", "status=0");
 	}
 	for (size_t i = 0; i < PK_COUNT(signals); i++)
 		net_signal_free(handles[i]);
-	if (r.loop != NULL)
-		net_loop_free(r.loop);
+	if (r->loop != NULL)
+		net_loop_free(r->loop);
+	return status;
+}
+
+static int run(const struct store_config *cfg, const char *path, const struct options *opts)
+{
+	struct run r = { .path = path, .opts = opts };
+	struct pk_err damage = PK_ERR_INIT;
+	int status;
+
+	PK_ASSERT(signal(SIGBUS, on_bad_page) != SIG_ERR);
+	PK_ASSERT(signal(SIGSEGV, on_bad_page) != SIG_ERR);
+	do {
+		damage = PK_ERR_INIT;
+		r.healed = false;
+		status = run_once(&r, cfg, &damage);
+		if (damage.code != 0)
+			status = run_once(&r, cfg, &damage);
+	} while (r.healed);
 	return status;
 }
 

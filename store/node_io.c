@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -17,6 +18,8 @@
 #include "store/commands_io.h"
 #include "store/disk_io.h"
 #include "store/found.h"
+#include "store/heal_io.h"
+#include "store/members_io.h"
 #include "store/metrics.h"
 #include "store/peer_io.h"
 #include "store/sasl_io.h"
@@ -48,6 +51,12 @@ struct node {
 	uint64_t leader_id; /* where it says that it is */
 	char leader_address[256];
 	int64_t tell_ms; /* what is awaited, next */
+
+	/* Damage was found, and the others are asked before it is set aside: node_ask. Nothing that
+	 * follows below is open then, but the peers. */
+	net_call_f *healed;
+	void *healed_owner;
+	struct pk_err damage;
 
 	struct state_dir *states;
 	struct kv *kv;
@@ -219,6 +228,13 @@ static void owner_members(void *owner, const struct raft_member *members, size_t
 	struct pk_err err = PK_ERR_INIT;
 
 	n->leader_id = 0; /* looked at again */
+	if (n->cfg->distributed && count > 0 &&
+	    members_save(n->cfg->data_dir, members, count, &err) != 0)
+		LOG_WARN("node.members",
+			 "error=\"%s\" note=\"if this server's data is damaged, it asks those of "
+			 "its "
+			 "server lines\"",
+			 err.text);
 	for (size_t i = 0; n->peers != NULL && i < count; i++) {
 		if (members[i].id == my_id(n->cfg))
 			continue;
@@ -257,7 +273,7 @@ static void owner_fatal(void *owner, const struct pk_err *err)
 	pk_ignore(owner, "nothing of it may be trusted any more");
 	LOG_ERROR("node.fatal", "error=\"%s\"", err->text);
 	/* Not exit(): handlers would run code over state that is wrong. */
-	_exit(err->code == PK_ECORRUPT ? NODE_EXIT_DAMAGE : NODE_EXIT_FATAL);
+	_exit(err->code == PK_ECORRUPT ? pk_damage_mark(err->text) : NODE_EXIT_FATAL);
 }
 
 static int64_t owner_clock_us(void *owner)
@@ -275,7 +291,7 @@ static void owner_note(void *owner, int level, const char *event, const char *te
 
 static char *joining_path(const struct node *n)
 {
-	return pk_asprintf("%s/joining", n->cfg->data_dir);
+	return pk_asprintf("%s/" HEAL_JOINING, n->cfg->data_dir);
 }
 
 static void owner_joined(void *owner)
@@ -295,7 +311,6 @@ static void owner_joined(void *owner)
 
 static void probe_step(struct node *n);
 static void tell_what_is_awaited(const struct node *n);
-static void tell_what_is_awaited(const struct node *n);
 
 static int on_peer_frame(void *owner, uint64_t from_id, uint8_t type, struct pk_bytes body,
 			 struct pk_err *err)
@@ -304,6 +319,8 @@ static int on_peer_frame(void *owner, uint64_t from_id, uint8_t type, struct pk_
 
 	if (type == 0 || type >= SERVER_MSG_TYPES)
 		return pk_err_set(err, PK_EPROTO, "message type %u is not known", type);
+	if (n->server == NULL) /* nobody is there to hear it: Raft sends again */
+		return 0;
 	now(n);
 	return server_peer_recv(n->server, from_id, (enum server_message)type, body, err);
 }
@@ -340,7 +357,8 @@ static void on_welcomed(void *owner, uint64_t peer_id, const struct found_answer
 			  "cluster begins only among "
 			  "servers with the same list\"",
 			  peer_id);
-	probe_step(n);
+	if (n->healed == NULL)
+		probe_step(n);
 }
 
 static void on_peer_down(void *owner, uint64_t peer_id, const char *reason)
@@ -348,7 +366,7 @@ static void on_peer_down(void *owner, uint64_t peer_id, const char *reason)
 	struct node *n = owner;
 
 	pk_ignore(reason, "logged where it happened");
-	if (n->stopping)
+	if (n->stopping || n->server == NULL)
 		return;
 	now(n);
 	server_peer_down(n->server, peer_id);
@@ -485,6 +503,37 @@ static int make_dir(const char *path, bool may, struct pk_err *err)
 	return rc;
 }
 
+static struct heal_dirs heal_dirs(const struct store_config *cfg)
+{
+	return (struct heal_dirs){ .data = cfg->data_dir,
+				   .log = cfg->log_dir != NULL ? cfg->log_dir : cfg->data_dir };
+}
+
+static void tell_aside(const struct store_config *cfg, const struct heal_record *r)
+{
+	const struct heal_dirs d = heal_dirs(cfg);
+
+	LOG_ERROR("damage.aside",
+		  "error=\"%s\" state=%s/%s log=%s/%s heals=%" PRIu64
+		  " note=\"this server fetches everything anew from the others\"",
+		  r->why, d.data, r->folder, d.log, r->folder, r->count);
+}
+
+/* What an earlier life left: damaged data that is not quite set aside, or the word that it found
+ * some. */
+static int check_damage(const struct node *n, struct pk_err *err)
+{
+	const struct heal_dirs d = heal_dirs(n->cfg);
+	struct heal_record r;
+	int rc = heal_resume(&d, &r, err);
+
+	if (rc < 0)
+		return rc;
+	if (rc == 1)
+		tell_aside(n->cfg, &r);
+	return heal_marked(&d, err);
+}
+
 static int start_dirs(struct node *n, char **log_dir, struct pk_err *err)
 {
 	const struct store_config *cfg = n->cfg;
@@ -504,6 +553,8 @@ static int start_dirs(struct node *n, char **log_dir, struct pk_err *err)
 	free(peers_data);
 	if (rc == 0)
 		rc = make_dir(cfg->data_dir, cfg->dir_autocreate, err);
+	if (rc == 0)
+		rc = check_damage(n, err);
 	*log_dir = pk_asprintf("%s/log", cfg->log_dir != NULL ? cfg->log_dir : cfg->data_dir);
 	if (rc == 0)
 		rc = make_dir(*log_dir, true, err);
@@ -707,6 +758,70 @@ static int list_members(struct node *n, struct pk_err *err)
 	return rc;
 }
 
+/*
+ * Who lost its data asks those that it last knew, where that is on record (members_io.h): the
+ * server lines may be of before a reconfig. Where a server is, they know better, and also of
+ * ourselves.
+ */
+static void list_last_known(struct node *n, const char *file)
+{
+	struct raft_member known[RAFT_NODE_MEMBERS_MAX], all[RAFT_NODE_MEMBERS_MAX];
+	size_t known_count, count = 0;
+	struct pk_err err = PK_ERR_INIT;
+	bool mine = false;
+
+	int rc = members_load(n->cfg->data_dir, file, known, &known_count, &err);
+	if (rc != 0) {
+		if (rc != PK_ENOENT)
+			LOG_INFO("node.members", "text=\"%s\" note=\"the server lines count\"",
+				 err.text);
+		return;
+	}
+	for (size_t i = 0; i < known_count; i++) {
+		struct raft_member *m = &all[count++];
+
+		*m = known[i];
+		mine |= m->id == my_id(n->cfg);
+		for (size_t k = 0; k < n->member_count; k++)
+			if (n->members[k].id == m->id)
+				memcpy(m->address, n->members[k].address, sizeof(m->address));
+	}
+	for (size_t k = 0; !mine && k < n->member_count && count < PK_COUNT(all); k++)
+		if (n->members[k].id == my_id(n->cfg)) {
+			mine = true;
+			all[count++] = n->members[k];
+		}
+	if (!mine)
+		return;
+	memcpy(n->members, all, count * sizeof(all[0]));
+	n->member_count = count;
+}
+
+static bool others_vote(const struct node *n)
+{
+	for (size_t i = 0; i < n->member_count; i++)
+		if (n->members[i].role == RAFT_NODE_VOTER && n->members[i].id != my_id(n->cfg))
+			return true;
+	return false;
+}
+
+static void know_members(struct node *n)
+{
+	struct server_spec spec;
+	struct pk_err err = PK_ERR_INIT;
+
+	for (size_t i = 0; i < n->member_count; i++) {
+		const struct raft_member *m = &n->members[i];
+
+		if (m->id == my_id(n->cfg))
+			continue;
+		if (server_spec_parse(&spec, (int64_t)m->id, pk_bytes_str(m->address), &err) == 0)
+			peers_add(n->peers, m->id, spec.addrs, spec.addr_count);
+		else
+			LOG_ERROR("peer.address", "id=%" PRIu64 " error=\"%s\"", m->id, err.text);
+	}
+}
+
 static void started(struct node *n, enum store_metric metric, int64_t begun_us)
 {
 	pk_summary_record(server_metrics(n->server), metric,
@@ -723,12 +838,20 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 				  .covered_count = COVERED_ENTRIES,
 				  .covered_bytes = COVERED_BYTES };
 
+	uint8_t id[sizeof(state->state_id)] = { 0 };
+	pk_put_le64(id, lc.cluster_id);
+	if (state->index > 0 && memcmp(id, state->state_id, sizeof(id)) != 0)
+		return pk_err_set(err, PK_EEXIST, "the state in %s belongs to another cluster",
+				  cfg->data_dir);
 	int64_t begun_us = net_now_fresh_us();
 	int rc = pk_random_secret(&lc.secret, sizeof(lc.secret), err);
 	if (rc == 0)
 		rc = disk_io_open(&n->disk, log_dir, n->loop, err);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = rlog_open(&n->log, disk_io_disk(n->disk), &lc, &n->loaded, err);
+		if (rc == PK_ESTATE) /* not damage: it must not be set aside */
+			err->code = PK_EEXIST;
+	}
 	if (rc != 0)
 		return pk_err_wrap(err, "open the log in %s", log_dir);
 	started(n, M_STARTUP_TXNS_LOAD_TIME, begun_us);
@@ -738,11 +861,14 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 		LOG_INFO("log.torn_tail", "dir=%s note=\"an unfinished last write was cut off\"",
 			 log_dir);
 	if (n->loaded.record_count == 0 && !n->loaded.has_manifest && state->index > 0)
-		return pk_err_set(
-			err, PK_ECORRUPT,
-			"the log in %s is empty, but the state in %s holds index %" PRIu64
-			": the log was lost; remove both, and this server fetches everything anew",
-			log_dir, cfg->data_dir, state->index);
+		/* In a folder of its own it may be a disk that is not mounted: the votes that it
+		 * holds must not come back behind a server that healed without it. */
+		return pk_err_set(err, cfg->log_dir != NULL ? PK_EEXIST : PK_ECORRUPT,
+				  "the log in %s is empty, but the state in %s holds index %" PRIu64
+				  ": the log was lost; if it is not on a disk that only needs "
+				  "mounting, remove "
+				  "both, and this server fetches everything anew",
+				  log_dir, cfg->data_dir, state->index);
 	return 0;
 }
 
@@ -864,13 +990,10 @@ static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
 	if (rc != 0)
 		return rc;
 	bool no_members = n->loaded.record_count == 0 && !n->loaded.has_manifest;
-	for (size_t i = 0; i < n->member_count && n->cfg->distributed && no_members; i++) {
-		/* found or join: probe_step, once they answer; or it was killed when it had begun
-		 * to join and knew no more than a term, and can answer only who it knows */
-		const struct server_spec *s = &n->cfg->servers.all[i];
-		if ((uint64_t)s->id != my_id(n->cfg))
-			peers_add(n->peers, (uint64_t)s->id, s->addrs, s->addr_count);
-	}
+	/* found or join: probe_step, once they answer; or it was killed when it had begun to join
+	 * and knew no more than a term, and can answer only who it knows */
+	if (n->cfg->distributed && no_members)
+		know_members(n);
 	if (!n->cfg->distributed || !no_members || n->loaded.term != 0)
 		return open_raft(n, err);
 	uint64_t life = 0;
@@ -990,6 +1113,11 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 	int rc = pk_random_secret(&seed, sizeof(seed), err);
 	if (rc == 0) {
 		pk_rng_seed(&n->rng, seed);
+		rc = list_members(n, err);
+	}
+	if (rc == 0) {
+		pk_damage_mark_at(cfg->heal_damage && others_vote(n) ? cfg->data_dir : NULL,
+				  HEAL_MARK);
 		rc = start_dirs(n, &log_dir, err);
 	}
 	if (rc == 0)
@@ -1001,7 +1129,7 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 	if (rc == 0 && cfg->auth_sasl)
 		rc = sasl_start(&n->sasl, cfg, err);
 	if (rc == 0)
-		rc = list_members(n, err);
+		list_last_known(n, HEAL_JOINING);
 	if (rc == 0)
 		rc = start_peers(n, err);
 	if (rc == 0)
@@ -1021,6 +1149,11 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 	int64_t tick_ms = cfg->heartbeat_ms / 2 > 0 ? cfg->heartbeat_ms / 2 : 1;
 	net_timer_start(n->tick, 0, tick_ms);
 	const struct tree_meta *m = tree_meta(server_tree(n->server));
+	const struct heal_dirs dirs = heal_dirs(cfg);
+	struct heal_record last;
+	heal_last(&dirs, &last);
+	pk_gauge_set(server_metrics(n->server), M_PADDOCK_HEALS, (double)last.count);
+	pk_gauge_set(server_metrics(n->server), M_PADDOCK_HEAL_TIME, (double)last.time_s);
 	LOG_INFO("node.start",
 		 "id=%" PRIu64 " version=%s clientPort=%u zxid=%#" PRIx64 " nodes=%" PRIu64
 		 " index=%" PRIu64,
@@ -1030,10 +1163,115 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 	return 0;
 }
 
+/* ---- damage ---- */
+
+static int may_heal(const struct node *n, struct pk_err *err)
+{
+	const struct store_config *cfg = n->cfg;
+	const struct heal_dirs d = heal_dirs(cfg);
+	struct heal_record last;
+
+	heal_last(&d, &last);
+	int64_t since_s = (int64_t)time(NULL) - last.time_s; /* below 0: the clock was set back */
+	if (!cfg->heal_damage)
+		return pk_err_set(err, PK_EEXIST, "paddock.healDamage is false");
+	if (!cfg->distributed || !others_vote(n))
+		return pk_err_set(err, PK_EEXIST,
+				  "no other server votes, so nobody else may have what is here");
+	if (last.time_s != 0 && since_s >= 0 && since_s < cfg->heal_interval_ms / 1000)
+		return pk_err_set(err, PK_EEXIST,
+				  "it set damaged data aside %" PRId64
+				  " s ago (%.200s), and paddock.healIntervalMs=%" PRId64
+				  " has not passed: look at its disk",
+				  since_s, last.why, cfg->heal_interval_ms);
+	if (heal_ours(&d, node_cluster_id(cfg), my_id(cfg), err) != 0)
+		return err->code = PK_EEXIST;
+	return 0;
+}
+
+static void set_aside(struct node *n)
+{
+	const struct heal_dirs d = heal_dirs(n->cfg);
+	struct pk_err err = PK_ERR_INIT;
+	struct heal_record r;
+
+	if (heal_aside(&d, (int64_t)time(NULL), n->damage.text, &r, &err) != 0) {
+		LOG_ERROR("damage.aside", "error=\"%s\"", err.text);
+		_exit(NODE_EXIT_START);
+	}
+	tell_aside(n->cfg, &r);
+	net_timer_stop(n->tick);
+	n->healed(n->healed_owner);
+}
+
+static void on_ask_tick(void *owner)
+{
+	struct node *n = owner;
+
+	peers_tick(n->peers);
+	if (found_verdict(&n->found) == FOUND_JOIN) {
+		set_aside(n);
+		return;
+	}
+	if (net_now_ms(n->loop) < n->tell_ms)
+		return;
+	n->tell_ms = net_now_ms(n->loop) + ASK_TELL_MS;
+	LOG_WARN(
+		"damage.ask",
+		"terms=%zu needed=%zu error=\"%s\" note=\"damaged data stays where it is, and this "
+		"server does not serve, until so many of the others have told their term: start "
+		"those that are down; if they are lost or damaged as well, see paddock-store "
+		"recover\"",
+		found_terms_known(&n->found), found_terms_needed(&n->found), n->damage.text);
+}
+
+int node_ask(struct node **out, struct net_loop *loop, const struct store_config *cfg,
+	     const char *damage, net_call_f *healed, void *owner, struct pk_err *err)
+{
+	struct node *n = pk_alloc(sizeof(*n));
+	uint64_t life = 0;
+
+	n->loop = loop;
+	n->cfg = cfg;
+	n->healed = healed;
+	n->healed_owner = owner;
+	n->joining = true;
+	pk_ignore(pk_err_set(&n->damage, PK_ECORRUPT, "%s", damage), "kept for what is told");
+	int rc = list_members(n, err);
+	if (rc == 0) {
+		list_last_known(n, MEMBERS_FILE);
+		rc = may_heal(n, err);
+	}
+	while (rc == 0 && life == 0)
+		rc = pk_random_secret(&life, sizeof(life), err);
+	if (rc == 0)
+		rc = start_peers(n, err);
+	if (rc != 0) {
+		node_free(n);
+		return rc;
+	}
+	/* As one that holds nothing and began to join: with that it can never found a cluster. */
+	found_init(&n->found, my_id(cfg), life, n->members, n->member_count, 0, true);
+	know_members(n);
+	peers_ask(n->peers, life);
+	n->tick = net_timer_new(loop, on_ask_tick, n);
+	int64_t tick_ms = cfg->heartbeat_ms / 2 > 0 ? cfg->heartbeat_ms / 2 : 1;
+	net_timer_start(n->tick, 0, tick_ms);
+	n->tell_ms = net_now_ms(loop) + ASK_TELL_MS / 5;
+	*out = n;
+	return 0;
+}
+
 void node_stop(struct node *n, net_call_f *stopped, void *owner)
 {
 	if (n->stopping)
 		return;
+	if (n->healed != NULL) {
+		n->stopping = true;
+		net_timer_stop(n->tick);
+		stopped(owner);
+		return;
+	}
 	LOG_INFO("node.stop", "clients=%zu", clients_count(n->clients));
 	n->stopping = true;
 	n->stopped = stopped;

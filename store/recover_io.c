@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "net/crypto.h"
 #include "store/disk_io.h"
+#include "store/heal_io.h"
 #include "store/node_io.h"
 #include "store/raft_recover.h"
 #include "store/state_dir_io.h"
@@ -92,7 +93,8 @@ static int read_state(struct recovery *r, struct pk_err *err)
 /* A copy that is not whole may not be what everything else is thrown away for. */
 static int check_whole(const struct recovery *r, struct pk_err *err)
 {
-	char *joining = pk_asprintf("%s/joining", r->cfg->data_dir);
+	char *joining = pk_asprintf("%s/" HEAL_JOINING, r->cfg->data_dir);
+	char *damage = pk_asprintf("%s/" HEAL_MARK, r->cfg->data_dir);
 	bool incomplete = access(joining, F_OK) == 0;
 	int rc = 0;
 
@@ -101,6 +103,12 @@ static int check_whole(const struct recovery *r, struct pk_err *err)
 				"this server had not caught up with the others (%s is there): use "
 				"another one's copy, or remove that file to go on with what it has",
 				joining);
+	else if (access(damage, F_OK) == 0)
+		rc = pk_err_set(
+			err, PK_ESTATE,
+			"this server's data was found damaged (%s says how): use another one's "
+			"copy, or remove that file to go on with what it has",
+			damage);
 	else if (r->loaded.has_manifest && r->state.index < r->loaded.manifest.index)
 		rc = pk_err_set(err, PK_ESTATE,
 				"the log begins behind index %" PRIu64
@@ -113,6 +121,7 @@ static int check_whole(const struct recovery *r, struct pk_err *err)
 				": it was fetching state when it stopped",
 				r->cfg->data_dir, r->state.index, r->raft.last_index);
 	free(joining);
+	free(damage);
 	return rc;
 }
 
@@ -252,8 +261,9 @@ static void print_next(const struct recovery *r)
 	       "1. On each of the other servers, before it is started again, remove what is left "
 	       "of\n"
 	       "   its data. Two old copies together would be a second cluster of the same name.\n"
-	       "       rm -rf DATADIR/log DATADIR/state-* DATADIR/joining     "
-	       "(log: in dataLogDir if set)\n"
+	       "       rm -rf DATADIR/log DATADIR/state-* DATADIR/joining "
+	       "DATADIR/damage\n"
+	       "       (log: in dataLogDir if set)\n"
 	       "2. Start this one; it serves at once:\n"
 	       "       paddock-store %s\n"
 	       "3. Start the others, empty, under the same or new addresses, with server lines "

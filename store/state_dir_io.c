@@ -174,6 +174,13 @@ static int open_generation(struct state_dir *d, uint64_t generation, struct kv *
 
 int state_dir_kv(struct state_dir *d, struct kv **out, struct pk_err *err)
 {
+	char path[PATH_BYTES];
+	struct stat st;
+
+	generation_path(d, d->current, path);
+	if (stat(path, &st) != 0 && errno == ENOENT)
+		return pk_err_set(err, PK_ECORRUPT, "%s/" CURRENT " names %s, which is not there",
+				  d->dir, path);
 	return open_generation(d, d->current, out, err);
 }
 

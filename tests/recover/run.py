@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""make recover-check: the majority is lost, `paddock-store recover` goes on from one server.
+"""make recover-check: the majority is lost, `paddock-store recover` goes on from one server; damage, which a minority
+heals by itself.
 
     ONLY=tail    scenarios whose name begins with one of these
 """
@@ -14,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "clients"))
 from cluster import Cluster, die_with_parent, our_command, wait_for  # noqa: E402
 from scenarios import Broken, expect, run, scenario  # noqa: E402
 from kazoo.client import KazooClient  # noqa: E402
+from kazoo.exceptions import KazooException  # noqa: E402
 
 SETTINGS = {"reconfigEnabled": "true", "skipACL": "yes"}
 NODES = 2000
@@ -352,6 +354,217 @@ def refusals():
         expect("--yes without recover", (done.returncode, "goes with recover" in done.stderr), (2, True))
         cluster.start()     # nothing of it was harmed
         cluster.stop()
+
+
+# ---- damage ------------------------------------------------------------------------------------------
+AGAIN = {**SETTINGS, "paddock.healIntervalMs": 0}
+
+
+def flip_in_log(server):
+    """A bit among what was written to the newest segment; returns what undoes it."""
+    folder = os.path.join(data(server), "log")
+    path = os.path.join(folder, max(n for n in os.listdir(folder) if n.startswith("seg-")))
+    with open(path, "r+b") as f:
+        whole = f.read()
+        at = len(whole.rstrip(b"\0")) * 2 // 3
+        while whole[at] == 0:
+            at += 1
+        f.seek(at)
+        f.write(bytes([whole[at] ^ 1]))
+
+    def undo():
+        with open(path, "r+b") as f:
+            f.seek(at)
+            f.write(whole[at:at + 1])
+    return undo
+
+
+def state_file(server):
+    with open(os.path.join(data(server), "state-current")) as f:
+        return os.path.join(data(server), f"state-{f.read().strip()}", "data.mdb")
+
+
+def cut_state(server):
+    os.truncate(state_file(server), os.path.getsize(state_file(server)) // 2)
+
+
+def set_aside(server):
+    """The folders of damaged data, each with what is in it."""
+    return {name: sorted(os.listdir(os.path.join(data(server), name))) for name in os.listdir(data(server))
+            if name.startswith("damaged-")}
+
+
+def heals(server):
+    return int(re.search(r"zk_paddock_heals\s+(\d+)", server.four_letters("mntr"))[1])
+
+
+def healed(server, client, count, what):
+    """It serves again with everything, has said what was wrong, and the damaged data is still there."""
+    wait_for(f"server {server.number} serves", lambda: server.mode() == "follower", 60)
+    said = re.search(r"damage\.aside .*", log_of(server))
+    if not said or not re.search(what, said[0]):
+        raise Broken(f"it does not say what it set aside ({what}): {said and said[0]}")
+    expect("times it healed", heals(server), count)
+    wait_for(f"server {server.number} has caught up", lambda: "raft.joined" in log_of(server), 30)
+    folders = set_aside(server)
+    expect("folders of damaged data", len(folders), 1)
+    (name, inside), = folders.items()
+    expect("what is in it", {"log", "state-current"} - set(inside), set())
+    expect("it says where", name in said[0], True)
+    client.create(f"/after-{server.number}-{count}", b"")
+    here = connect(server)
+    here.sync("/")
+    filled(here)
+    end(here)
+
+
+@scenario
+def damaged_minority_heals():
+    """Log, state, and a state that is damaged under a running server: each time it heals without anybody."""
+    with Cluster("ours", 3, {**AGAIN, "paddock.overlayBytes": 65536}) as cluster:
+        cluster.start()
+        victim = cluster.followers()[0]
+        others = [s for s in cluster.servers if s is not victim]
+        client = connect(*others)
+        fill(client)
+        victim.stop()
+        flip_in_log(victim)
+        client.create("/while-down", b"")
+        victim.start()
+        healed(victim, client, 1, r"log/?:? .*seg-[0-9a-f]{16}: offset \d+")
+
+        victim.stop()
+        cut_state(victim)
+        victim.start()
+        healed(victim, client, 2, r"data\.mdb is cut short")
+
+        os.truncate(state_file(victim), 8192)
+        reader = connect(victim)
+
+        def ended():
+            try:
+                reader.get_async("/a/01234")
+                client.set("/a", b"x" * 1000)
+            except KazooException:
+                pass
+            return not victim.running
+        wait_for("the server to end", ended, 30)
+        expect("its status: start it again", victim.process.returncode, 71)
+        expect("the mark", os.path.exists(os.path.join(data(victim), "damage")), True)
+        end(reader)
+        victim.process = None
+        victim.start()
+        healed(victim, client, 3, r"found while it ran")
+        expect("the mark", os.path.exists(os.path.join(data(victim), "damage")), False)
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
+
+
+@scenario
+def damaged_majority_stops():
+    """Two of three are damaged: their data stays where it is, nobody serves, and it says what is awaited."""
+    with Cluster("ours", 3, AGAIN) as cluster:
+        cluster.start()
+        client = connect(*cluster.servers)
+        fill(client)
+        end(client)
+        one, two = cluster.servers[:2]
+        whole = cluster.servers[2]
+        cluster.stop()
+        undo = flip_in_log(one)
+        flip_in_log(two)
+        for s in cluster.servers:
+            s.start()
+        for s in (one, two):
+            wait_for(f"server {s.number} says for whom it waits",
+                     lambda s=s: re.search(r"damage\.ask terms=1 needed=2 .*seg-.*recover", log_of(s)), 30)
+        for s in cluster.servers:
+            expect(f"server {s.number} serves", s.mode(), None)
+        for s in (one, two):
+            expect("damaged data is where it was", (set_aside(s), os.path.exists(os.path.join(data(s), "log", "meta-1"))),
+                   ({}, True))
+        one.stop()
+        undo()
+        one.start()
+        for s in (one, whole):
+            wait_for(f"server {s.number} serves", lambda s=s: s.mode() in ("leader", "follower"), 30)
+        client = connect(one, whole)
+        filled(client)
+        healed(two, client, 1, r"seg-")
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
+
+
+@scenario
+def damage_for_a_person():
+    """Too soon after the last time, switched off, alone, and what is not damage but another server's: status 4, and all
+    stays where it was."""
+    def refused(server, pattern):
+        inside = sorted(os.listdir(data(server)))
+        server.start()
+        wait_for("the server to end", lambda: not server.running, 30)
+        expect("its status", server.process.returncode, 4)
+        server.process = None
+        if not re.search(pattern, log_of(server)):
+            raise Broken(f"it does not say {pattern}:\n{log_of(server)}")
+        expect("its folder", sorted(os.listdir(data(server))), inside)
+
+    with Cluster("ours", 3, SETTINGS) as cluster:
+        cluster.start()
+        victim, other = cluster.followers()
+        client = connect(*cluster.servers)
+        fill(client)
+        victim.stop()
+        flip_in_log(victim)
+        victim.start()
+        healed(victim, client, 1, r"seg-")
+        victim.stop()
+        undo = flip_in_log(victim)
+        refused(victim, r"damage\.stays .*set damaged data aside \d+ s ago .*paddock\.healIntervalMs=600000")
+        undo()
+        victim.start()
+        cluster.wait_ready()
+
+        other.stop()
+        undo = flip_in_log(other)
+        config = os.path.join(other.folder, "zoo.cfg")
+        with open(config) as f:
+            text = f.read()
+        with open(config, "w") as f:
+            f.write(text + "paddock.healDamage=false\n")
+        refused(other, r"damage\.stays .*paddock\.healDamage is false")
+        with open(config, "w") as f:
+            f.write(text)
+        undo()
+
+        # A copy of another server's folder; its state damaged as well.
+        victim.stop()
+        shutil.move(data(other), data(other) + ".own")
+        shutil.copytree(data(victim), data(other))
+        shutil.copy(os.path.join(data(other) + ".own", "myid"), data(other))
+        os.unlink(os.path.join(data(other), "healed"))
+        refused(other, rf"belongs to server {victim.number}, and we are server {other.number}")
+        cut_state(other)
+        refused(other, rf"damage\.stays .*belongs to server {victim.number}, and we are server {other.number}")
+        shutil.rmtree(data(other))
+        shutil.move(data(other) + ".own", data(other))
+        victim.start()
+        other.start()
+        cluster.wait_ready()
+        filled(client)
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
+    with Cluster("ours", 1, SETTINGS) as cluster:
+        cluster.start()
+        client = connect(cluster.servers[0])
+        fill(client, 100)
+        end(client)
+        cluster.stop()
+        flip_in_log(cluster.servers[0])
+        refused(cluster.servers[0], r"damage\.stays .*no other server votes")
 
 
 if __name__ == "__main__":
