@@ -50,6 +50,22 @@ void kid_unlink(struct check *c, struct node *n)
 	n->in_tree = false;
 }
 
+void kids_drop(struct check *c, struct node *n)
+{
+	struct node *at = n;
+
+	while (n->first_kid != NONE) {
+		while (at->first_kid != NONE)
+			at = &c->nodes[at->first_kid];
+		struct node *above = &c->nodes[at->parent];
+		kid_unlink(c, at);
+		owner_unlink(c, at);
+		at->s.there = THERE_NO;
+		at->s.known = 0;
+		at = above;
+	}
+}
+
 void owner_link(struct check *c, struct node *n)
 {
 	uint32_t session = n->s.owner != 0 ? check_session(c, n->s.owner) : NONE;
@@ -99,14 +115,12 @@ static void tell_change(struct check *c, struct node *n, int32_t type, int64_t z
 
 	if (!n->watched && (type == ZK_EVENT_CHILDREN_CHANGED || !below_a_root(c, n)))
 		return;
-	*HIST_PUSH(&c->changes) = (struct change){
-		.path = n->path,
-		.type = type,
-		.lo = zxid != ZXID_UNKNOWN && !c->unsure ? zxid - 1 : lo,
-		.hi = zxid != ZXID_UNKNOWN ? zxid : hi,
-		.sure = zxid != ZXID_UNKNOWN && open && !c->unsure,
-		.open = open
-	};
+	*HIST_PUSH(&c->changes) = (struct change){ .path = n->path,
+						   .type = type,
+						   .lo = zxid != ZXID_UNKNOWN ? zxid - 1 : lo,
+						   .hi = zxid != ZXID_UNKNOWN ? zxid : hi,
+						   .sure = zxid != ZXID_UNKNOWN && open,
+						   .open = open };
 }
 
 /* ZooKeeper's reads may see an older state: it is kept. */
@@ -157,8 +171,9 @@ static void kid_changed(struct check *c, struct node *n, int way, int64_t zxid, 
 		p->s.creates += way > 0;
 		if (zxid == ZXID_UNKNOWN) {
 			p->s.known &= (uint16_t)~K_PZXID;
-		} else if (!c->inferring || zxid > p->s.pzxid) {
+		} else if (!c->inferring || ((p->s.known & K_PZXID) != 0 && zxid > p->s.pzxid)) {
 			p->s.pzxid = zxid;
+			p->s.pzxid_least = 0;
 			p->s.known |= K_PZXID;
 		}
 	}
@@ -217,6 +232,7 @@ void check_apply_create(struct check *c, uint32_t path, const struct hop *op, ui
 
 	keep_version(c, n, zxid != ZXID_UNKNOWN ? zxid : hi);
 	owner_unlink(c, n); /* when it was there, which was told as a violation */
+	kids_drop(c, n);
 	n->s = (struct state){ .there = THERE_YES,
 			       .kind = (uint8_t)kind_of(op),
 			       .known = K_ALL & ~(K_CTIME | K_MTIME),
@@ -256,13 +272,7 @@ void check_apply_delete(struct check *c, uint32_t path, int64_t zxid, int64_t hi
 	keep_version(c, n, zxid != ZXID_UNKNOWN ? zxid : hi);
 	tell_change(c, n, ZK_EVENT_DELETED, zxid, was_seen, hi);
 	owner_unlink(c, n);
-	while (n->first_kid != NONE) { /* only when its children's fate was unknown */
-		struct node *kid = &c->nodes[n->first_kid];
-		kid_unlink(c, kid);
-		owner_unlink(c, kid);
-		kid->s.there = THERE_NO;
-		kid->s.known = 0;
-	}
+	kids_drop(c, n); /* only when its children's fate was unknown */
 	n->s.there = THERE_NO;
 	n->s.known = 0;
 	changed(c, n, zxid);
@@ -298,18 +308,35 @@ void apply_acl(struct check *c, uint32_t path, const struct hop *op, int64_t zxi
 	n->seen = seen; /* nothing of its value was: a set that nobody was told of may lie before */
 }
 
+/* If somebody may have deleted it before, it went at zxid or at any that is not told; it may even
+ * have been made again. */
+static void end_ephemeral(struct check *c, struct node *n, int64_t zxid, int64_t hi)
+{
+	if (zxid == ZXID_UNKNOWN || n->parent == NONE || !check_may_delete(c, n, zxid)) {
+		check_apply_delete(c, n->path, zxid, hi);
+		return;
+	}
+	struct state *p = &c->nodes[n->parent].s;
+	int64_t pzxid = p->pzxid, least = p->pzxid_least;
+	bool known = (p->known & K_PZXID) != 0;
+	check_apply_delete(c, n->path, ZXID_UNKNOWN, zxid);
+	if (!known)
+		return;
+	p->known |= K_PZXID;
+	if (pzxid == zxid)
+		return; /* another one of the session's: that says it all */
+	p->pzxid = zxid;
+	p->pzxid_least = least != 0 ? least : pzxid;
+}
+
 void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t hi)
 {
 	struct csession *s = &c->sessions[session];
 
 	if (zxid == ZXID_UNKNOWN && (s->end_by == 0 || hi < s->end_by))
 		s->end_by = hi;
-	while (s->ephemerals != NONE) {
-		/* It may have been gone before. */
-		c->unsure = check_may_delete(c, &c->nodes[s->ephemerals], hi);
-		check_apply_delete(c, s->ephemerals, zxid, hi);
-	}
-	c->unsure = false;
+	while (s->ephemerals != NONE)
+		end_ephemeral(c, &c->nodes[s->ephemerals], zxid, hi);
 }
 
 /* ---- access ---- */
@@ -483,9 +510,12 @@ static void judge_sequence(struct writing *w, uint32_t path, uint32_t parent)
 	if (parent == NONE)
 		return;
 	struct node *p = check_node(c, parent);
-	if ((p->s.known & K_CREATES) == 0) {
+	if ((p->s.known & K_CREATES) == 0) { /* all that came before is in it */
 		p->s.creates = number;
 		p->s.known |= K_CREATES;
+		p->s.known &= (uint16_t) ~(K_COUNT | K_PZXID);
+		if (w->at.lo > p->kids_seen)
+			p->kids_seen = w->at.lo;
 	} else if (p->s.creates != number && !force_creates(c, parent, number, &w->at)) {
 		check_bad_op(c, CHECK_SEQUENCE, w->index,
 			     "number %" PRId32 ", and %" PRId32 " were created there before",
@@ -588,6 +618,8 @@ static void do_node(struct writing *w, int32_t perm)
 
 	switch (w->op->err) {
 	case ZK_OK:
+		if (w->op->stat != NONE)
+			force_made(c, path, &c->h->stats.at[w->op->stat], &w->at);
 		want_there(w, path);
 		check_acl_answer(c, w->index, path, perm, false);
 		if (c->nodes[path].s.there != THERE_YES)

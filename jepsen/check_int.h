@@ -73,6 +73,7 @@ struct state {
 	uint16_t known;
 	int32_t version, creates, aversion, num_children;
 	int64_t czxid, mzxid, pzxid, ctime, mtime;
+	int64_t pzxid_least; /* if not 0: pzxid may be this, or of anything untold up to pzxid */
 	int64_t owner;
 	uint64_t data_hash, kids_hash;
 	uint32_t data_bytes, acl;
@@ -136,7 +137,6 @@ struct check {
 	uint32_t acl_open;
 	uint32_t stamp;
 	bool in_multi;
-	bool unsure;    /* what is applied may have happened before */
 	bool inferring; /* a change is applied that nobody was told of */
 	bool recursive_watches;
 	/* identities, by process: ids of texts */
@@ -200,6 +200,8 @@ struct seen { /* what an answer shows of a node */
 	struct pk_bytes names;
 	bool has_acl;
 	uint32_t acl; /* id of the text; NONE: open to all */
+	bool has_owner;
+	int64_t owner;
 };
 
 /* Where it is seen: an operation, or a dump (op NONE). */
@@ -219,6 +221,8 @@ bool check_look(struct check *c, const struct look *at, uint32_t path, const str
 /* Make it so if it may be so: false, if nothing in the history explains it. */
 bool force_there(struct check *c, uint32_t path, const struct look *at);
 bool force_absent(struct check *c, uint32_t path, const struct look *at);
+/* If an answer's stat tells of another node than the one that is there, it was made again. */
+void force_made(struct check *c, uint32_t path, const struct zk_stat *stat, const struct look *at);
 bool force_childless(struct check *c, uint32_t path, const struct look *at);
 bool force_children(struct check *c, uint32_t path, const struct look *at);
 bool force_changed(struct check *c, uint32_t path, bool acl, const struct look *at);
@@ -239,6 +243,7 @@ void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t 
 void apply_write(struct check *c, uint32_t op);
 void kid_link(struct check *c, struct node *n);
 void kid_unlink(struct check *c, struct node *n);
+void kids_drop(struct check *c, struct node *n); /* all below it is not there */
 void owner_link(struct check *c, struct node *n);
 void owner_unlink(struct check *c, struct node *n);
 uint32_t check_session(const struct check *c, int64_t owner); /* NONE: not in the history */

@@ -12,6 +12,16 @@
 
 /* ---- nodes ---- */
 
+/* It is there, or not, or who knows; nothing else is known but which children are. */
+static void forget(struct check *c, struct node *n, enum there there)
+{
+	if (there == THERE_NO)
+		kids_drop(c, n);
+	n->s = (struct state){ .there = (uint8_t)there,
+			       .kids_hash = n->s.kids_hash,
+			       .kid_count = n->s.kid_count };
+}
+
 /* A node that was never looked at is there or not as its parent's list says, if that is known. */
 static void resolve(struct check *c, struct node *n)
 {
@@ -20,7 +30,7 @@ static void resolve(struct check *c, struct node *n)
 	struct node *p = &c->nodes[n->parent];
 	resolve(c, p);
 	if (p->s.there == THERE_NO || (p->s.there == THERE_YES && (p->s.known & K_KIDS) != 0))
-		n->s.there = THERE_NO;
+		forget(c, n, THERE_NO);
 }
 
 struct node *check_node(struct check *c, uint32_t path)
@@ -142,7 +152,8 @@ static void find_cands(struct check *c)
 		bool ordered = op->session != NONE && c->opts.peer == CHECK_PADDOCK &&
 			       (h->procs.at[op->process]->flags & need) == need;
 		bool told = c->zxids[i] > 0;
-		if (told && ordered && op->op != ZK_OP_AUTH && op->op != ZK_OP_SASL)
+		if (told && ordered && !op->no_barrier && op->op != ZK_OP_AUTH &&
+		    op->op != ZK_OP_SASL)
 			next[op->session] = c->zxids[i];
 		if (!check_is_write(op->op) || told || op->status == HOP_FAIL)
 			continue;
@@ -356,7 +367,7 @@ bool force_absent(struct check *c, uint32_t path, const struct look *at)
 	if (n->system)
 		return true;
 	if (n->s.there == THERE_UNKNOWN)
-		n->s.there = THERE_NO;
+		forget(c, n, THERE_NO);
 	if (n->s.there == THERE_NO)
 		return true;
 	if (path == HIST_ROOT)
@@ -380,7 +391,21 @@ bool force_absent(struct check *c, uint32_t path, const struct look *at)
 	return n->s.there == THERE_NO;
 }
 
-/* A create of unknown outcome that may have made this path; `stat` NULL: nothing more is seen. */
+/* Is the node's owner, if it is seen, who asked for this create? */
+static bool owner_fits(const struct check *c, const struct cand *k, const struct seen *seen)
+{
+	uint32_t session = c->h->ops.at[k->op].session;
+	bool ephemeral = zk_create_mode_ephemeral(cand_asked(c, k)->mode);
+	int64_t owner;
+
+	if (seen == NULL || (seen->stat == NULL && !seen->has_owner))
+		return true;
+	owner = seen->stat != NULL ? seen->stat->ephemeral_owner : seen->owner;
+	return ephemeral == (owner != 0) &&
+	       (!ephemeral || session == NONE || c->sessions[session].id == (uint64_t)owner);
+}
+
+/* A create of unknown outcome that may have made this path; seen NULL: nothing more is known. */
 static uint32_t find_create(const struct check *c, const struct node *n, const struct look *at,
 			    const struct seen *seen, uint32_t *fitting)
 {
@@ -392,21 +417,14 @@ static uint32_t find_create(const struct check *c, const struct node *n, const s
 	for (uint32_t k = n->cands; k != NONE; k = c->cands.at[k].next) {
 		const struct cand *cand = &c->cands.at[k];
 		const struct hop *asked = cand_asked(c, cand);
-		uint32_t session = c->h->ops.at[cand->op].session;
-		if (!usable(cand, CAND_CREATE, stat != NULL ? stat->czxid : at->zxid))
+		if (!usable(cand, CAND_CREATE, stat != NULL ? stat->czxid : at->zxid) ||
+		    !owner_fits(c, cand, seen))
 			continue;
-		if (stat != NULL) {
-			bool ephemeral = zk_create_mode_ephemeral(asked->mode);
-			if (ephemeral != (stat->ephemeral_owner != 0) ||
-			    (ephemeral && session != NONE &&
-			     c->sessions[session].id != (uint64_t)stat->ephemeral_owner))
-				continue;
-			if (stat->mzxid == stat->czxid &&
-			    (asked->data_bytes != (uint32_t)stat->data_length ||
-			     (seen->has_data && asked->data_bytes > 0 &&
-			      asked->data_hash != seen->data_hash)))
-				continue;
-		}
+		if (stat != NULL && stat->mzxid == stat->czxid &&
+		    (asked->data_bytes != (uint32_t)stat->data_length ||
+		     (seen->has_data && asked->data_bytes > 0 &&
+		      asked->data_hash != seen->data_hash)))
+			continue;
 		if (found == NONE || stat == NULL || stat->czxid <= cand->most)
 			found = k;
 		++*fitting;
@@ -417,12 +435,9 @@ static uint32_t find_create(const struct check *c, const struct node *n, const s
 	for (uint32_t k = c->nodes[n->parent].kid_cands; k != NONE; k = c->cands.at[k].next_kid) {
 		const struct cand *cand = &c->cands.at[k];
 		struct pk_bytes prefix = hist_path(c->h, cand->path);
-		uint32_t session = c->h->ops.at[cand->op].session;
 		if (!usable(cand, CAND_CREATE_SEQ, stat != NULL ? stat->czxid : at->zxid) ||
-		    path.len != prefix.len + 10 || !pk_bytes_starts(path, prefix))
-			continue;
-		if (stat != NULL && stat->ephemeral_owner != 0 && session != NONE &&
-		    c->sessions[session].id != (uint64_t)stat->ephemeral_owner)
+		    path.len != prefix.len + 10 || !pk_bytes_starts(path, prefix) ||
+		    !owner_fits(c, cand, seen))
 			continue;
 		const struct hop *asked = cand_asked(c, cand);
 		if (seen != NULL && seen->has_data && stat != NULL && stat->mzxid == stat->czxid &&
@@ -458,7 +473,7 @@ bool force_there(struct check *c, uint32_t path, const struct look *at)
 	if (n->system || n->s.there == THERE_YES)
 		return true;
 	if (n->s.there == THERE_UNKNOWN) {
-		n->s = (struct state){ .there = THERE_YES };
+		forget(c, n, THERE_YES);
 		kid_link(c, n);
 		return true;
 	}
@@ -487,21 +502,25 @@ static void forget_kids(struct check *c, struct node *n, const struct look *at)
 			continue;
 		owner_unlink(c, k);
 		kid_unlink(c, k);
-		k->s = (struct state){ .there = THERE_UNKNOWN };
+		forget(c, k, THERE_UNKNOWN);
 	}
 	/* and those that may have come */
 	for (uint32_t i = n->kid_cands; i != NONE; i = c->cands.at[i].next_kid) {
 		struct node *k = &c->nodes[c->cands.at[i].path];
 		if (usable(&c->cands.at[i], CAND_CREATE, at->zxid) && k->s.there == THERE_NO)
-			k->s = (struct state){ .there = THERE_UNKNOWN };
+			forget(c, k, THERE_UNKNOWN);
 	}
 }
 
-/* How many children may have gone without our knowing. */
+/* How many children may have gone without our knowing. Those that are counted and not known by name
+ * came from creates of unknown outcome: their owners may have ended. */
 static uint32_t kids_maybe_gone(struct check *c, struct node *n, const struct look *at)
 {
 	uint32_t count = count_usable(c, n, CAND_DELETE, true, at->zxid), session;
 
+	if ((n->s.known & (K_KIDS | K_COUNT)) == K_COUNT &&
+	    n->s.num_children > (int64_t)n->s.kid_count)
+		count += (uint32_t)n->s.num_children - n->s.kid_count;
 	for (uint32_t kid = n->first_kid; kid != NONE; kid = c->nodes[kid].next_kid)
 		count += may_be_gone(c, &c->nodes[kid], at, &session);
 	return count;
@@ -627,13 +646,16 @@ static unsigned differ(const struct state *m, const struct seen *s)
 		d |= m->data_bytes != s->data_bytes ? K_BYTES : 0;
 		d |= s->data_bytes > 0 && m->data_hash != s->data_hash ? K_DATA : 0;
 	}
-	if (s->has_names && (m->known & K_KIDS) != 0) {
+	if (s->has_names && (m->known & (K_KIDS | K_COUNT)) != 0) {
 		uint32_t count;
 		d |= names_hash(s->names, &count) != m->kids_hash || count != m->kid_count ? K_KIDS
 											   : 0;
+		d |= (int64_t)count != m->num_children ? K_COUNT : 0;
 	}
 	if (s->has_acl)
 		d |= m->acl != s->acl ? K_ACL : 0;
+	if (s->has_owner)
+		d |= m->owner != s->owner ? K_OWNER : 0;
 	return d & m->known;
 }
 
@@ -663,7 +685,7 @@ static void learn_kids(struct check *c, struct node *n, struct pk_bytes names)
 		struct node *kid = &c->nodes[id];
 		kid->stamp = c->stamp;
 		if (kid->s.there != THERE_YES)
-			kid->s = (struct state){ .there = THERE_YES };
+			forget(c, kid, THERE_YES);
 		kid_link(c, kid);
 	}
 	for (uint32_t id = n->first_kid; id != NONE;) {
@@ -673,7 +695,7 @@ static void learn_kids(struct check *c, struct node *n, struct pk_bytes names)
 			continue;
 		owner_unlink(c, kid);
 		kid_unlink(c, kid);
-		kid->s = (struct state){ .there = THERE_NO };
+		forget(c, kid, THERE_NO);
 	}
 	n->s.kids_hash = names_hash(names, &n->s.kid_count);
 	n->s.known |= K_KIDS;
@@ -688,7 +710,7 @@ static void learn(struct check *c, struct node *n, const struct look *at, const 
 	    (!s->absent && (m->known & main_fields) != main_fields && at->zxid > n->learned))
 		n->learned = at->zxid;
 	if (m->there == THERE_UNKNOWN) {
-		*m = (struct state){ .there = s->absent ? THERE_NO : THERE_YES };
+		forget(c, n, s->absent ? THERE_NO : THERE_YES);
 		if (!s->absent)
 			kid_link(c, n);
 	}
@@ -697,9 +719,13 @@ static void learn(struct check *c, struct node *n, const struct look *at, const 
 	if (s->stat != NULL) {
 		const struct zk_stat *t = s->stat;
 		bool owner_new = (m->known & K_OWNER) == 0;
+		if ((m->known & K_COUNT) == 0 &&
+		    ((m->known & K_KIDS) == 0 || (int64_t)m->kid_count != t->num_children))
+			forget_kids(c, n, at); /* who of them is counted is not told */
 		m->czxid = t->czxid;
 		m->mzxid = t->mzxid;
 		m->pzxid = t->pzxid;
+		m->pzxid_least = 0;
 		m->ctime = t->ctime;
 		m->mtime = t->mtime;
 		m->version = t->version;
@@ -727,6 +753,11 @@ static void learn(struct check *c, struct node *n, const struct look *at, const 
 	if (s->has_acl) {
 		m->acl = s->acl;
 		m->known |= K_ACL;
+	}
+	if (s->has_owner && (m->known & K_OWNER) == 0) {
+		m->owner = s->owner;
+		m->known |= K_OWNER;
+		owner_link(c, n);
 	}
 }
 
@@ -884,7 +915,7 @@ static bool explain_numbers(struct check *c, struct node *n, const struct look *
 	int64_t created = 0, gone;
 	struct state *m = &n->s;
 
-	if (maybe_new == 0 && maybe_gone == 0)
+	if (maybe_new == 0 && maybe_gone == 0 && m->pzxid_least == 0)
 		return false;
 	if (s->stat != NULL) {
 		const struct zk_stat *t = s->stat;
@@ -898,20 +929,51 @@ static bool explain_numbers(struct check *c, struct node *n, const struct look *
 		/* who came may have gone again */
 		if (gone < 0 || gone > (int64_t)maybe_gone + created)
 			return false;
-		int64_t after = m->pzxid > n->kids_seen ? m->pzxid : n->kids_seen;
-		if ((m->known & K_PZXID) != 0 && t->pzxid != m->pzxid &&
+		int64_t last = m->pzxid_least != 0 ? m->pzxid_least : m->pzxid;
+		int64_t after = last > n->kids_seen ? last : n->kids_seen;
+		bool before = m->pzxid_least != 0 && t->pzxid == last && after == last;
+		if ((m->known & K_PZXID) != 0 && t->pzxid != m->pzxid && !before &&
 		    !free_zxid(c, t->pzxid, after, at) && !session_end_at(c, t->pzxid, after))
 			return false;
 		m->pzxid = t->pzxid;
+		m->pzxid_least = 0;
 		m->creates = creates_of(t);
 		m->num_children = t->num_children;
 		m->known |= K_PZXID | K_CREATES | K_COUNT;
 		n->kids_seen = at->lo > n->kids_seen ? at->lo : n->kids_seen;
 	} else {
+		uint32_t count;
+		pk_ignore(names_hash(s->names, &count) != 0, "who they are is known by now");
+		gone = (m->known & K_COUNT) != 0 ? m->num_children - (int64_t)count : 0;
+		if (gone > (int64_t)maybe_gone || -gone > (int64_t)maybe_new)
+			return false;
 		m->known &= (uint16_t) ~(K_PZXID | K_CREATES | K_COUNT);
 	}
 	forget_kids(c, n, at);
 	return true;
+}
+
+/* It is another node than was known: the one that was there went, and this one came. */
+static bool explain_made(struct check *c, struct node *n, const struct look *at,
+			 const struct seen *s)
+{
+	int64_t seen = n->seen;
+
+	if (n->s.there == THERE_YES &&
+	    ((s->stat != NULL && !free_zxid(c, s->stat->czxid, seen, at)) ||
+	     !force_absent(c, n->path, at)))
+		return false;
+	n->seen = seen;
+	return explain_create(c, n, at, s);
+}
+
+void force_made(struct check *c, uint32_t path, const struct zk_stat *stat, const struct look *at)
+{
+	struct node *n = check_node(c, path);
+	struct seen s = { .stat = stat };
+
+	if ((differ(&n->s, &s) & (D_THERE | K_CZXID)) != 0)
+		pk_ignore(explain_made(c, n, at, &s), "the stat is looked at again");
 }
 
 static void explain(struct check *c, struct node *n, const struct look *at, const struct seen *s)
@@ -922,13 +984,8 @@ static void explain(struct check *c, struct node *n, const struct look *at, cons
 		pk_ignore(force_absent(c, n->path, at), "the caller looks again");
 		return;
 	}
-	if ((d & (D_THERE | K_CZXID)) != 0) {
-		int64_t seen = n->seen;
-		if (n->s.there == THERE_YES &&
-		    (!free_zxid(c, s->stat->czxid, seen, at) || !force_absent(c, n->path, at)))
-			return;
-		n->seen = seen;
-		if (!explain_create(c, n, at, s))
+	if ((d & (D_THERE | K_CZXID)) != 0 || (s->has_owner && (d & K_OWNER) != 0)) {
+		if (!explain_made(c, n, at, s))
 			return;
 		d = differ(&n->s, s);
 	}
@@ -996,6 +1053,8 @@ static enum check_rule why(struct check *c, const struct look *at, const struct 
 		return check_why(c, at, n->path, s->absent);
 	if (d == K_ACL)
 		return CHECK_ACL;
+	if (s->has_owner)
+		return CHECK_READ_STATE;
 	unsigned content = K_CZXID | K_MZXID | K_DATA | (s->has_data ? K_BYTES : 0);
 	if (at->final && (d & (content | K_KIDS)) != 0)
 		return CHECK_ACKNOWLEDGED_LOST;
@@ -1238,52 +1297,37 @@ static bool look_at_read(struct check *c, const struct look *at, const struct ho
 	return true;
 }
 
-static int by_id(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* The ephemerals of the asking session below a prefix, all of them. */
 static bool look_at_ephemerals(struct check *c, const struct look *at, const struct hop *op)
 {
-	HIST_VEC(uint32_t) want = { 0 }, got = { 0 };
+	HIST_VEC(uint32_t) gone = { 0 };
 	struct pk_bytes prefix = hist_path(c->h, op->path), left, path;
-	bool same = true;
+	struct seen absent = { .absent = true }, there = { .has_owner = true };
+	uint32_t stamp = ++c->stamp;
 
 	if (op->err != ZK_OK || op->session == NONE || op->names == NONE || at->lo != at->zxid)
 		return false;
-	for (uint32_t i = c->sessions[op->session].ephemerals; i != NONE;
-	     i = c->nodes[i].owner_next)
-		if (pk_bytes_starts(hist_path(c->h, i), prefix))
-			*HIST_PUSH(&want) = i;
+	const struct csession *s = &c->sessions[op->session];
 	left = hop_names(c->h, op);
 	while (hist_name_next(&left, &path)) {
 		uint32_t id = htext_find(&c->h->paths, path);
-		if (id == NONE || c->nodes[id].foggy)
-			continue;
-		*HIST_PUSH(&got) = id;
+		if (id != NONE)
+			c->nodes[id].stamp = stamp;
 	}
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < want.count; i++)
-		if (!c->nodes[want.at[i]].foggy)
-			want.at[kept++] = want.at[i];
-	want.count = kept;
-	if (want.count > 0)
-		qsort(want.at, want.count, sizeof(*want.at), by_id);
-	if (got.count > 0)
-		qsort(got.at, got.count, sizeof(*got.at), by_id);
-	same = want.count == got.count &&
-	       (want.count == 0 || memcmp(want.at, got.at, want.count * sizeof(*want.at)) == 0);
-	if (!same)
-		check_bad_op(c, CHECK_READ_STATE, at->op,
-			     "%" PRIu32 " ephemerals of the session, where %" PRIu32
-			     " are, or others",
-			     got.count, want.count);
+	for (uint32_t i = s->ephemerals; i != NONE; i = c->nodes[i].owner_next)
+		if (c->nodes[i].stamp != stamp && pk_bytes_starts(hist_path(c->h, i), prefix))
+			*HIST_PUSH(&gone) = i;
 	check_judged(c, CHECK_READ_STATE);
-	free(want.at);
-	free(got.at);
+	for (uint32_t i = 0; i < gone.count; i++)
+		pk_ignore(check_look(c, at, gone.at[i], &absent), "it was told");
+	free(gone.at);
+	there.owner = (int64_t)s->id;
+	left = hop_names(c->h, op);
+	while (hist_name_next(&left, &path)) {
+		uint32_t id = htext_find(&c->h->paths, path);
+		if (id != NONE)
+			pk_ignore(check_look(c, at, id, &there), "it was told");
+	}
 	return true;
 }
 

@@ -58,7 +58,8 @@ enum hist_kind {
 	/* A watch event came: event (ZK_EVENT_*, not NONE), part.path, session. Told in the order
 	 * in which it came among the answers of its process. */
 	HIST_WATCH,
-	/* The session changed: session, state, server; CONNECTED: timeout_ms as negotiated. */
+	/* The session changed: session, state, server; CONNECTED: timeout_ms as negotiated, and
+	 * HIST_NO_BARRIER in flags if it is so. */
 	HIST_SESSION,
 	/* A fault of ours on the cluster began or ended: name ("partition-halves"), text; call
 	 * tells faults of one name apart. process is the nemesis's own. */
@@ -108,6 +109,13 @@ enum hist_client_flag {
 	HIST_CLIENT_FIFO = 1 << 2,
 	HIST_CLIENT_ALL = 7,
 };
+
+/*
+ * Of HIST_SESSION, connected: no transaction says that the session goes on here (it is a local one,
+ * or the server serves reads only and has no leader), so writes asked for on its earlier
+ * connections may still happen after what is answered here.
+ */
+#define HIST_NO_BARRIER (1u << 3)
 
 /* The watch that an operation leaves if it succeeds: exists leaves one on NoNode, too. */
 enum hist_watch {

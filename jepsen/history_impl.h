@@ -45,9 +45,10 @@ struct hop {
 	uint8_t status; /* enum hop_status */
 	uint8_t mode;
 	uint8_t watch;
-	uint8_t server;  /* index, 0: not known; 255: beyond */
-	bool data_given; /* a value, or surely none, was told */
-	bool result;     /* of a part: its result was told */
+	uint8_t server;      /* index, 0: not known; 255: beyond */
+	bool data_given;     /* a value, or surely none, was told */
+	bool result : 1;     /* of a part: its result was told */
+	bool no_barrier : 1; /* answered on a connection of HIST_NO_BARRIER */
 	int32_t xid;
 	int64_t ttl_ms;
 };
@@ -126,7 +127,8 @@ struct hproc {
 	uint32_t flags;
 	uint32_t name; /* text id */
 	int64_t time_ns;
-	uint32_t dump; /* open dump, HIST_NO_INDEX */
+	uint32_t dump;   /* open dump, HIST_NO_INDEX */
+	bool no_barrier; /* its connection is one of HIST_NO_BARRIER */
 	/* open calls, oldest first */
 	struct {
 		uint64_t call;

@@ -202,6 +202,28 @@ static struct hop hop_empty(void)
 	};
 }
 
+/* Who is on a list is a node of its own: it may be seen to come and go without ever being asked
+ * for.
+ */
+static void names_known(struct history *h, const struct hop *op, struct pk_bytes names)
+{
+	struct pk_bytes above = hist_path(h, op->path), name;
+	struct pk_buf path = PK_BUF_INIT;
+	bool whole = op->op == ZK_OP_GET_EPHEMERALS;
+
+	while (hist_name_next(&names, &name)) {
+		pk_buf_clear(&path);
+		if (!whole) {
+			if (above.len > 1)
+				pk_buf_add_bytes(&path, above);
+			pk_buf_add_u8(&path, '/');
+		}
+		pk_buf_add_bytes(&path, name);
+		pk_ignore(path_id(h, pk_buf_bytes(&path)), "it is there now");
+	}
+	pk_buf_release(&path);
+}
+
 static uint32_t put_blob(struct history *h, struct pk_bytes bytes)
 {
 	uint32_t at = (uint32_t)h->blobs.len;
@@ -257,8 +279,10 @@ static void set_answered(struct history *h, struct hop *op, const struct hist_pa
 		op->stat = h->stats.count;
 		*HIST_PUSH(&h->stats) = p->stat;
 	}
-	if (p->has_names)
+	if (p->has_names) {
 		op->names = put_blob(h, p->names);
+		names_known(h, op, p->names);
+	}
 	/* A value that is not told, of a node that has one, is one that was not kept. */
 	if (op->op == ZK_OP_GET_DATA && p->err == 0 &&
 	    (p->data.data != NULL || p->data_hash != 0 ||
@@ -369,6 +393,7 @@ static int add_done(struct history *h, struct hproc *p, const struct hist_event 
 		op->session = session_of(h, e->session);
 	if (e->server != 0)
 		op->server = server_of(e->server);
+	op->no_barrier = p->no_barrier;
 	set_answered(h, op, &e->part);
 	for (uint32_t i = 0; i < e->part_count; i++) {
 		struct hop *sub = &h->subs.at[op->subs + i];
@@ -443,6 +468,7 @@ static int add_kind(struct history *h, struct hproc *p, const struct hist_event 
 							   .event = e->event };
 		return 0;
 	case HIST_SESSION:
+		p->no_barrier = e->state == HIST_CONNECTED && (e->flags & HIST_NO_BARRIER) != 0;
 		add_item(h, p, ITEM_SESSION, h->states.count);
 		*HIST_PUSH(&h->states) = (struct hstate){ .time_ns = e->time_ns,
 							  .session = session_of(h, e->session),

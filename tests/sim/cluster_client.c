@@ -134,7 +134,7 @@ static void off(struct client *c, enum client_state state, const char *why)
 			       : c->spoil            ? HIST_ABANDONED
 			       : c->closing          ? HIST_CLOSED
 						     : HIST_EXPIRED,
-			       0);
+			       0, false);
 	set_state(c, state, why);
 }
 
@@ -255,7 +255,9 @@ static void connected(struct client *c, struct pk_bytes body)
 			    c->index);
 	if (sim_record(c->sim) != NULL)
 		record_session(sim_record(c->sim), c->index, c->session, c->server, HIST_CONNECTED,
-			       c->timeout_ms);
+			       c->timeout_ms,
+			       c->read_only ||
+				       model_session(sim_model(c->sim), c->session) == NULL);
 	again_ids(c);
 	again_watches(c);
 	sim_call_at(c->sim, (int64_t)c->timeout_ms * SIM_MS / 12, timer, c, c->conn_number);

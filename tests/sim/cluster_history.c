@@ -68,13 +68,14 @@ void record_client(struct record *r, int client)
 }
 
 void record_session(struct record *r, int client, uint64_t session, int server,
-		    enum hist_state state, int32_t timeout_ms)
+		    enum hist_state state, int32_t timeout_ms, bool no_barrier)
 {
 	struct hist_event e = { .kind = HIST_SESSION,
 				.process = (uint32_t)client,
 				.session = session,
 				.server = (uint32_t)server + 1,
 				.state = state,
+				.flags = no_barrier ? HIST_NO_BARRIER : 0,
 				.timeout_ms = timeout_ms };
 
 	add(r, &e);

@@ -17,7 +17,7 @@ struct history *record_history(struct record *r); /* borrowed */
 
 void record_client(struct record *r, int client);
 void record_session(struct record *r, int client, uint64_t session, int server,
-		    enum hist_state state, int32_t timeout_ms);
+		    enum hist_state state, int32_t timeout_ms, bool no_barrier);
 /* `body`: as on the wire; identity: of an auth request, as an ACL names it. */
 void record_invoke(struct record *r, int client, uint64_t call, uint64_t session, int32_t xid,
 		   int32_t op, struct pk_bytes body, struct pk_bytes identity);
