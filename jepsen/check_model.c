@@ -1060,7 +1060,7 @@ static enum check_rule why(struct check *c, const struct look *at, const struct 
 		return CHECK_ACKNOWLEDGED_LOST;
 	if ((d & content) != 0)
 		return n->by_multi ? CHECK_MULTI_ATOMIC : CHECK_READ_STATE;
-	if ((d & K_KIDS) != 0) {
+	if ((d & K_KIDS) != 0 || (s->has_names && s->stat == NULL)) {
 		/* A session's nodes gone in part are told as such. */
 		struct pk_bytes left = s->names, name;
 		uint32_t stamp = ++c->stamp;

@@ -861,6 +861,217 @@ static void digest(struct story *s, bool wrong)
 					    .name = TXT("tree") });
 }
 
+/* ---- what nobody was told of ---- */
+
+static uint64_t asks_create(struct story *s, uint32_t p, const char *path, int32_t mode)
+{
+	struct hist_part asked = part_data(ZK_OP_CREATE, path, "");
+
+	asked.mode = mode;
+	return asks(s, p, asked);
+}
+
+static void closes(struct story *s, uint32_t p, int64_t zxid)
+{
+	uint64_t call = asks(s, p, (struct hist_part){ .op = ZK_OP_CLOSE_SESSION });
+
+	ok(s, p, call, zxid, (struct hist_part){ 0 });
+}
+
+static void sets_stat(struct story *s, uint32_t p, const char *path, const char *data,
+		      struct zk_stat stat, int64_t zxid)
+{
+	uint64_t call = asks(s, p, part_data(ZK_OP_SET_DATA, path, data));
+
+	ok(s, p, call, zxid, (struct hist_part){ .has_stat = true, .stat = stat });
+}
+
+static void lists_ephemerals(struct story *s, uint32_t p, const char *names, int64_t zxid)
+{
+	uint64_t call = asks(s, p,
+			     (struct hist_part){ .op = ZK_OP_GET_EPHEMERALS, .path = TXT("/") });
+
+	ok(s, p, call, zxid, (struct hist_part){ .has_names = true, .names = TXT(names) });
+}
+
+/* A lost delete and a lost create come to light by the stat of a set; a create alone cannot. */
+static void made_again_before_a_set(struct story *s, bool wrong)
+{
+	struct zk_stat stat = {
+		.czxid = Z(3), .mzxid = Z(5), .pzxid = Z(3), .version = 1, .data_length = 1
+	};
+
+	creates(s, 1, "/a", "", Z(1));
+	if (!wrong)
+		lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a")));
+	lost(s, 3, asks_create(s, 3, "/a", 0));
+	sets_stat(s, 1, "/a", "x", stat, Z(5));
+}
+
+/* And only at a zxid that nobody else had. */
+static void made_again_where_it_can_be(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(wrong ? 4 : 3),
+				.mzxid = Z(5),
+				.pzxid = Z(wrong ? 4 : 3),
+				.version = 1,
+				.data_length = 1 };
+
+	creates(s, 1, "/a", "", Z(1));
+	lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a")));
+	lost(s, 3, asks_create(s, 3, "/a", 0));
+	creates(s, 1, "/b", "", Z(4));
+	sets_stat(s, 1, "/a", "x", stat, Z(5));
+}
+
+/* The asking session's own, of a create that was lost; not another's. */
+static void ephemeral_by_a_lost_create(struct story *s, bool wrong)
+{
+	creates(s, 1, "/q", "", Z(1));
+	creates_mode(s, 2, "/q/e", ZK_CREATE_EPHEMERAL, "/q/e", Z(2));
+	lost(s, wrong ? 3 : 2,
+	     asks_create(s, wrong ? 3 : 2, "/q/n-", ZK_CREATE_EPHEMERAL_SEQUENTIAL));
+	lists_ephemerals(s, 2, "/q/e\n/q/n-0000000001\n", Z(4));
+}
+
+static void ephemeral_not_listed(struct story *s, bool wrong)
+{
+	creates_mode(s, 2, "/e", ZK_CREATE_EPHEMERAL, "/e", Z(1));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, wrong ? "/f" : "/e")));
+	lists_ephemerals(s, 2, "", Z(4));
+}
+
+/* A name that only a list has told of is a node with an owner. */
+static void listed_and_gone(struct story *s, bool wrong)
+{
+	creates(s, 1, "/q", "", Z(1));
+	lost(s, 2, asks_create(s, 2, "/q/n-", ZK_CREATE_EPHEMERAL_SEQUENTIAL));
+	lists(s, 1, "/q", "n-0000000000\n", Z(3));
+	if (wrong)
+		syncs(s, 2, Z(4));
+	else
+		closes(s, 2, Z(4));
+	lists(s, 1, "/q", "", Z(5));
+}
+
+/* One that only the numbers have told of goes with whoever made it; two cannot. */
+static void counted_and_gone(struct story *s, bool wrong)
+{
+	struct zk_stat stat = {
+		.czxid = Z(1), .mzxid = Z(1), .pzxid = Z(3), .cversion = 2, .num_children = 2
+	};
+
+	creates(s, 1, "/q", "", Z(1));
+	creates(s, 1, "/q/x", "", Z(2));
+	lost(s, 2, asks_create(s, 2, "/q/n-", ZK_CREATE_EPHEMERAL_SEQUENTIAL));
+	gets_stat(s, 1, "/q", stat, Z(4));
+	closes(s, 2, Z(5));
+	stat.pzxid = Z(5);
+	stat.cversion = wrong ? 4 : 3;
+	stat.num_children = wrong ? 0 : 1;
+	gets_stat(s, 1, "/q", stat, Z(6));
+}
+
+/* A list that shows fewer than were counted tells who is not counted any more. */
+static void counted_and_not_listed(struct story *s, bool wrong)
+{
+	struct zk_stat stat = {
+		.czxid = Z(1), .mzxid = Z(1), .pzxid = Z(3), .cversion = 2, .num_children = 2
+	};
+
+	creates(s, 1, "/q", "", Z(1));
+	creates(s, 1, "/q/x", "", Z(2));
+	lost(s, 2, asks_create(s, 2, "/q/n-", ZK_CREATE_EPHEMERAL_SEQUENTIAL));
+	gets_stat(s, 1, "/q", stat, Z(4));
+	closes(s, 2, Z(5));
+	lists(s, 1, "/q", wrong ? "" : "x\n", Z(6));
+	stat.pzxid = Z(5);
+	stat.cversion = 3;
+	stat.num_children = 1;
+	if (!wrong)
+		gets_stat(s, 1, "/q", stat, Z(7));
+}
+
+/* A number that is the first to be seen holds all that was made before, told or not. */
+static void sequence_learned(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(2), .mzxid = Z(2), .pzxid = Z(2) };
+
+	gets(s, 1, "/q/x", NULL, Z(1));
+	lost(s, 2, asks_create(s, 2, "/q/x", 0));
+	creates_mode(s, 1, "/q/n-", ZK_CREATE_SEQUENTIAL, "/q/n-0000000007", Z(3));
+	gets_stat(s, 1, "/q/x", stat, Z(4));
+	creates_mode(s, 1, "/q/n-", ZK_CREATE_SEQUENTIAL,
+		     wrong ? "/q/n-0000000009" : "/q/n-0000000008", Z(5));
+}
+
+/* An ephemeral that somebody may have deleted was gone before its session's end, or with it. */
+static void gone_before_its_session(struct story *s, bool wrong)
+{
+	struct zk_stat stat = {
+		.czxid = Z(1), .mzxid = Z(1), .pzxid = Z(wrong ? 4 : 3), .cversion = 2
+	};
+
+	creates(s, 1, "/q", "", Z(1));
+	creates_mode(s, 2, "/q/e", ZK_CREATE_EPHEMERAL, "/q/e", Z(2));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/q/e")));
+	creates(s, 1, "/b", "", Z(4));
+	closes(s, 2, Z(5));
+	gets_stat(s, 1, "/q", stat, Z(6));
+}
+
+/* It may even have been made again, and stay. */
+static void made_again_before_its_session_ended(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(4), .mzxid = Z(4), .pzxid = Z(4) };
+
+	creates_mode(s, 2, "/e", ZK_CREATE_EPHEMERAL, "/e", Z(1));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/e")));
+	if (!wrong)
+		lost(s, 3, asks_create(s, 3, "/e", 0));
+	closes(s, 2, Z(5));
+	gets_stat(s, 1, "/e", stat, Z(6));
+}
+
+/* Numbers that are looked at for the first time since a loss count who is there by now. */
+static void numbers_after_a_loss(struct story *s, bool wrong)
+{
+	struct zk_stat stat = {
+		.czxid = Z(1), .mzxid = Z(1), .pzxid = Z(6), .cversion = 13, .num_children = 1
+	};
+
+	creates_mode(s, 2, "/q/e", ZK_CREATE_EPHEMERAL, "/q/e", Z(2));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/q/e")));
+	creates_mode(s, 1, "/q/n-", ZK_CREATE_SEQUENTIAL, "/q/n-0000000006", Z(6));
+	gets_stat(s, 1, "/q", stat, Z(6));
+	closes(s, 2, Z(7));
+	stat.pzxid = wrong ? Z(7) : Z(6);
+	stat.num_children = wrong ? -1 : 1;
+	stat.cversion = wrong ? 15 : 13;
+	gets_stat(s, 1, "/q", stat, Z(8));
+}
+
+/* Where no transaction takes a session up again, what was lost before may still happen. */
+static void fifo_without_a_barrier(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	uint64_t call = asks(s, 1, part_data(ZK_OP_SET_DATA, "/a", "late"));
+	session(s, 1, HIST_DISCONNECTED);
+	lost(s, 1, call);
+	add(s, (struct hist_event){ .kind = HIST_SESSION,
+				    .process = 1,
+				    .session = 0x101,
+				    .server = 2,
+				    .state = HIST_CONNECTED,
+				    .flags = wrong ? 0 : HIST_NO_BARRIER,
+				    .timeout_ms = 4000 });
+	gets(s, 1, "/a", "", Z(4));
+	struct zk_stat stat = {
+		.czxid = Z(1), .mzxid = Z(5), .pzxid = Z(1), .version = 1, .data_length = 4
+	};
+	gets_stat(s, 2, "/a", stat, Z(6));
+}
+
 static const struct {
 	const char *name;
 	enum check_rule rule;
@@ -881,6 +1092,19 @@ static const struct {
 	{ "stat", CHECK_STAT, stat_rule },
 	{ "sequence", CHECK_SEQUENCE, sequence },
 	{ "acl", CHECK_ACL, acl },
+	{ "made_again_before_a_set", CHECK_READ_STATE, made_again_before_a_set },
+	{ "made_again_where_it_can_be", CHECK_READ_STATE, made_again_where_it_can_be },
+	{ "ephemeral_by_a_lost_create", CHECK_READ_STATE, ephemeral_by_a_lost_create },
+	{ "ephemeral_not_listed", CHECK_EPHEMERAL_EARLY, ephemeral_not_listed },
+	{ "listed_and_gone", CHECK_EPHEMERAL_EARLY, listed_and_gone },
+	{ "counted_and_gone", CHECK_STAT, counted_and_gone },
+	{ "counted_and_not_listed", CHECK_READ_STATE, counted_and_not_listed },
+	{ "sequence_learned", CHECK_SEQUENCE, sequence_learned },
+	{ "gone_before_its_session", CHECK_STAT, gone_before_its_session },
+	{ "made_again_before_its_session_ended", CHECK_EPHEMERAL_STAYS,
+	  made_again_before_its_session_ended },
+	{ "numbers_after_a_loss", CHECK_STAT, numbers_after_a_loss },
+	{ "fifo_without_a_barrier", CHECK_FIFO, fifo_without_a_barrier },
 	{ "watch_first", CHECK_WATCH_FIRST, watch_first },
 	{ "watch_first_late", CHECK_WATCH_FIRST, watch_first_late },
 	{ "watch_once", CHECK_WATCH_ONCE, watch_once },

@@ -230,14 +230,28 @@ static struct sim_options options(struct run *r)
 /*
  * The rules that the checker can hold this load to. The others are told with -v alone: it does not
  * know what is judged here by the model and the log (local sessions that become global, what a
- * leader behind a cut link heard, nodes changed by requests whose outcome nobody knows).
+ * leader behind a cut link heard).
  */
 static bool judges(enum check_rule rule)
 {
 	static const enum check_rule held[] = {
-		CHECK_ZXID_UNIQUE, CHECK_WRITE_ORDER,      CHECK_ZXID_MONOTONIC,
-		CHECK_SYNC,        CHECK_WATCH_FIRST,      CHECK_WATCH_ONCE,
-		CHECK_WATCH_ORDER, CHECK_WATCH_PERSISTENT, CHECK_WATCH_RECONNECT,
+		CHECK_ZXID_UNIQUE,
+		CHECK_WRITE_ORDER,
+		CHECK_WRITE_RESULT,
+		CHECK_FIFO,
+		CHECK_MULTI_ATOMIC,
+		CHECK_READ_STATE,
+		CHECK_STAT,
+		CHECK_SEQUENCE,
+		CHECK_ACL,
+		CHECK_ZXID_MONOTONIC,
+		CHECK_ACKNOWLEDGED_LOST,
+		CHECK_SYNC,
+		CHECK_WATCH_FIRST,
+		CHECK_WATCH_ONCE,
+		CHECK_WATCH_ORDER,
+		CHECK_WATCH_PERSISTENT,
+		CHECK_WATCH_RECONNECT,
 		CHECK_DIGEST,
 	};
 
