@@ -25,7 +25,8 @@ static void forget(struct check *c, struct node *n, enum there there)
 /* A node that was never looked at is there or not as its parent's list says, if that is known. */
 static void resolve(struct check *c, struct node *n)
 {
-	if (n->s.there != THERE_UNKNOWN || n->parent == NONE || n->parent == n->path)
+	if (n->s.there != THERE_UNKNOWN || n->parent == NONE || n->parent == n->path ||
+	    n->first_kid != NONE)
 		return;
 	struct node *p = &c->nodes[n->parent];
 	resolve(c, p);
@@ -366,8 +367,12 @@ bool force_absent(struct check *c, uint32_t path, const struct look *at)
 
 	if (n->system)
 		return true;
-	if (n->s.there == THERE_UNKNOWN)
+	if (n->s.there == THERE_UNKNOWN) {
+		for (uint32_t kid; (kid = n->first_kid) != NONE;) /* who has some is there */
+			if (!force_absent(c, kid, at) || n->first_kid == kid)
+				return false;
 		forget(c, n, THERE_NO);
+	}
 	if (n->s.there == THERE_NO)
 		return true;
 	if (path == HIST_ROOT)
@@ -623,7 +628,9 @@ static unsigned differ(const struct state *m, const struct seen *s)
 	unsigned d = 0;
 
 	if (s->absent)
-		return m->there == THERE_YES ? D_THERE : 0;
+		return m->there == THERE_YES || (m->there == THERE_UNKNOWN && m->kid_count > 0)
+			       ? D_THERE
+			       : 0;
 	if (m->there == THERE_NO)
 		return D_THERE;
 	if (s->stat != NULL) {
