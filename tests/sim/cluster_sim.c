@@ -2,6 +2,7 @@
  * tests/sim/cluster_sim.c - seeded runs of a whole cluster with clients under faults.
  *
  *     cluster_sim --seeds N [--from S]    N seeds, each in a process of its own
+ *     cluster_sim --minutes M [--from S]  as many seeds as begin within M minutes
  *     cluster_sim --seed S [-v]           one; a failure prints this command
  *     cluster_sim --seed S --only 3,7-9   of its faults only these; --clients N, --servers N: fewer
  *     cluster_sim --seed S --history FILE its history too, for paddock-check
@@ -15,6 +16,7 @@
  * ephemerals along.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -449,7 +451,8 @@ static void print_failure(const struct plan *plan, const char *why)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: cluster_sim [--seeds N] [--from S] [--seed S] [--only FAULTS] "
+	fprintf(stderr, "usage: cluster_sim [--seeds N | --minutes M] [--from S] [--seed S] "
+			"[--only FAULTS] "
 			"[--clients N] [--servers N] [--first] [--unrecorded] [--calm] [--twice] "
 			"[--whole] [--history FILE] [-v]\n");
 	return 2;
@@ -478,7 +481,7 @@ static void print_totals(const struct totals *t, double real)
 int main(int argc, char **argv)
 {
 	static struct plan plan, less;
-	uint64_t seeds = 1, from = 1;
+	uint64_t seeds = 1, from = 1, minutes = 0;
 	bool twice = false, one = false, whole = false;
 	uint64_t failures_max = FAILURES_MAX;
 	struct totals t = { 0 };
@@ -488,6 +491,8 @@ int main(int argc, char **argv)
 		bool more = i + 1 < argc;
 		if (strcmp(argv[i], "--seeds") == 0 && more)
 			seeds = strtoull(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--minutes") == 0 && more)
+			minutes = strtoull(argv[++i], NULL, 0), seeds = failures_max = UINT32_MAX;
 		else if (strcmp(argv[i], "--from") == 0 && more)
 			from = strtoull(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--seed") == 0 && more)
@@ -515,8 +520,9 @@ int main(int argc, char **argv)
 		else
 			return usage();
 	}
-	double start = now_s();
-	for (uint64_t s = from; s < from + seeds && t.failed < failures_max; s++) {
+	double start = now_s(), until = minutes > 0 ? start + 60.0 * (double)minutes : INFINITY;
+	for (uint64_t s = from; s < from + seeds && t.failed < failures_max && now_s() < until;
+	     s++) {
 		struct totals this = { 0 }, again = { 0 };
 		bool ok;
 
