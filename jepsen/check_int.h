@@ -13,8 +13,7 @@
 #include "jepsen/check.h"
 #include "jepsen/history_impl.h"
 
-#define NONE            HIST_NO_INDEX
-#define SEQUENCE_DIGITS 10u
+#define NONE HIST_NO_INDEX
 
 struct csession {
 	uint64_t id;

@@ -20,6 +20,8 @@
 /* Of the binary form: the tag before each part of a multi. */
 #define HIST_TAG_PART 64u
 
+#define SEQUENCE_DIGITS 10u /* at the end of a sequential node's name */
+
 enum hop_status { HOP_OPEN, HOP_OK, HOP_FAIL, HOP_INFO };
 
 /* One operation, or one part of a multi (then a hop of its own in `subs`). 128 bytes. */

@@ -202,22 +202,33 @@ static struct hop hop_empty(void)
 	};
 }
 
-/* Who is on a list is a node of its own: it may be seen to come and go without ever being asked
- * for.
- */
+static bool sequential(struct pk_bytes name)
+{
+	size_t digits = 0;
+
+	while (digits < name.len && digits < SEQUENCE_DIGITS &&
+	       name.data[name.len - 1 - digits] >= '0' && name.data[name.len - 1 - digits] <= '9')
+		digits++;
+	return digits == SEQUENCE_DIGITS;
+}
+
+/* Who is on a list is a node of its own even if no request names it, as those are that sequential
+ * creates made whose answers were lost: it may be seen to come and go. */
 static void names_known(struct history *h, const struct hop *op, struct pk_bytes names)
 {
 	struct pk_bytes above = hist_path(h, op->path), name;
 	struct pk_buf path = PK_BUF_INIT;
-	bool whole = op->op == ZK_OP_GET_EPHEMERALS;
 
-	while (hist_name_next(&names, &name)) {
-		pk_buf_clear(&path);
-		if (!whole) {
-			if (above.len > 1)
-				pk_buf_add_bytes(&path, above);
+	if (op->op != ZK_OP_GET_EPHEMERALS) {
+		pk_buf_add_bytes(&path, above);
+		if (above.len > 1)
 			pk_buf_add_u8(&path, '/');
-		}
+	}
+	size_t len = path.len;
+	while (hist_name_next(&names, &name)) {
+		if (!sequential(name))
+			continue;
+		path.len = len;
 		pk_buf_add_bytes(&path, name);
 		pk_ignore(path_id(h, pk_buf_bytes(&path)), "it is there now");
 	}

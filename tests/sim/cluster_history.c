@@ -289,6 +289,7 @@ static void put_results(struct record *r, struct pk_bytes body)
 	struct zk_rd in = zk_rd(body);
 	struct zk_multi_result one;
 
+	pk_buf_clear(&r->names);
 	while (r->part_count < PK_COUNT(r->parts) && zk_multi_result_next(&in, &one) == 1) {
 		struct hist_part *p = &r->parts[r->part_count++];
 
@@ -308,9 +309,22 @@ static void put_results(struct record *r, struct pk_bytes body)
 			p->data = one.u.get_data.data;
 			put_stat(p, &one.u.get_data.stat);
 			break;
-		default: /* names would need memory of their own: the model judges them */
+		case ZK_OP_GET_CHILDREN:
+			p->has_names = true;
+			p->names.len = r->names.len;
+			hist_names_add(&r->names, one.u.get_children.children);
+			p->names.len = r->names.len - p->names.len;
+			break;
+		default:
 			break;
 		}
+	}
+	const uint8_t *names = r->names.data != NULL ? r->names.data : (uint8_t *)"";
+	for (uint32_t i = 0; i < r->part_count; i++) {
+		if (!r->parts[i].has_names)
+			continue;
+		r->parts[i].names.data = names;
+		names += r->parts[i].names.len;
 	}
 }
 
