@@ -4,7 +4,8 @@
 
 #include "zkproto/multi.h"
 
-#define LOG_PROCESS 1000
+#define LOG_PROCESS  1000
+#define DUMP_PROCESS 2000 /* and on: a server each */
 
 struct record {
 	struct sim *sim;
@@ -446,4 +447,26 @@ void record_log(struct record *r)
 		}
 		add(r, &e);
 	}
+}
+
+void record_dump(struct record *r, int server, uint64_t zxid, size_t nodes)
+{
+	struct hist_event e = { .kind = HIST_DUMP,
+				.process = DUMP_PROCESS + (uint32_t)server,
+				.server = (uint32_t)server + 1,
+				.zxid = (int64_t)zxid,
+				.count = nodes,
+				.part = { .path = pk_bytes_str("/") } };
+
+	add(r, &e);
+}
+
+void record_node(struct record *r, int server, const char *path, struct pk_bytes body)
+{
+	struct hist_event e = { .kind = HIST_NODE,
+				.process = DUMP_PROCESS + (uint32_t)server,
+				.part = { .path = pk_bytes_str(path) } };
+
+	put_reply(r, &e.part, ZK_OP_GET_DATA, body);
+	add(r, &e);
 }

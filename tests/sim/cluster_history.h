@@ -26,6 +26,9 @@ void record_reply(struct record *r, int client, uint64_t call, uint64_t session,
 void record_lost(struct record *r, int client, uint64_t call, int32_t op);
 void record_watch(struct record *r, int client, uint64_t session, int32_t event,
 		  struct pk_bytes path);
+/* All of a server's tree: so many nodes follow, each as getData would answer it. */
+void record_dump(struct record *r, int server, uint64_t zxid, size_t nodes);
+void record_node(struct record *r, int server, const char *path, struct pk_bytes body);
 void record_log(struct record *r); /* what nobody asked for, from the model; once, at the end */
 
 #endif

@@ -106,6 +106,8 @@ static void walk_one(void *arg, const char *path)
 
 	w->there += n != NULL;
 	bool there = read_back(sim_server(s, w->server), ZK_OP_GET_DATA, path, &got);
+	if (there && sim_record(s) != NULL)
+		record_node(sim_record(s), w->server, path, pk_buf_bytes(&got));
 	if (n != NULL) {
 		zk_wr_buffer(&want, n->data_null ? PK_BYTES_NONE
 						 : pk_bytes(n->data.data != NULL ? n->data.data
@@ -129,8 +131,10 @@ static void trees_compare(struct run *r)
 		struct walk w = { .r = r, .server = i, .zxid = model_zxid(sim_model(s)) };
 		if (!sim_up(s, i) || !sim_member(s, i))
 			continue;
-		model_path_each(sim_model(s), walk_one, &w);
 		const struct tree_meta *m = tree_meta(server_tree(sim_server(s, i)));
+		if (sim_record(s) != NULL)
+			record_dump(sim_record(s), i, m->zxid, m->nodes);
+		model_path_each(sim_model(s), walk_one, &w);
 		if (m->nodes != w.there)
 			sim_violate(s, "server %d has %" PRIu64 " nodes, the model %zu", i,
 				    m->nodes, w.there);
