@@ -25,6 +25,7 @@ TABLE = os.path.join(HERE, "guard.tbl")
 PAGE = os.path.join(os.path.dirname(os.path.dirname(HERE)), "docs", "bench.md")
 BEGIN, END = "<!-- begin: make bench-guard -->", "<!-- end: make bench-guard -->"
 LIMIT = 1.10
+TRIES = 3       # a pause of the machine's brings timers and commits into a count, nothing takes any out: the least is the code's
 STEP = 2        # the longer run does 1 + STEP times as many
 # name -> (row of paddock-bench, outstanding requests, operations); so few that their log stays below what makes a pause
 # commit the state (QUIET_LOG_BYTES in server.c): reads behind a commit cost other than before it
@@ -132,9 +133,12 @@ def main():
     profile = int(os.environ.get("PROFILE", "0"))
     known, counts, risen = recorded(), {}, []
     for name in asked:
-        total, each = measure(name)
-        counts[name] = round(total)
         was = known.get(name)
+        for tries in range(TRIES):
+            total, each = min((total, each), measure(name), key=lambda x: x[0]) if tries else measure(name)
+            if was is None or total <= LIMIT * was:
+                break
+        counts[name] = round(total)
         change = f", {100 * (total / was - 1):+.1f} % of {was}" if was else ", nothing recorded"
         print(f"{name:13}{total:9.0f} instructions{change}", flush=True)
         for function, count in sorted(each.items(), key=lambda x: -x[1])[:profile]:
