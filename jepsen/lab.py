@@ -173,7 +173,8 @@ class Server:
         self.process = None
         self.paused = False
         self.wanted = False
-        self.damaged = False            # by us: it may refuse to start, and is then wiped
+        self.damaged = False            # by us: it may end with the status that asks for a start, and heals
+        self.heals = 0
         self.observer = False
         self.starts = 0
         self.slow_process = None
@@ -282,6 +283,7 @@ class Server:
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
+        self.damaged = False
         self.write_myid()
 
     def words(self, word, seconds=1.0):
@@ -317,6 +319,7 @@ class Cluster:
         self.peer = peer
         self.tls = tls
         self.clock_shim = clock_shim
+        self.restarts = None            # of the nemesis: a server that may have ended
         self.program = os.environ.get("PADDOCK_STORE", os.path.join(BUILD, "paddock-store"))
         self.small_disk_bytes = small_disk_bytes
         self.servers = [Server(self, n) for n in range(1, count + spare + 1)]
@@ -334,7 +337,8 @@ class Cluster:
             self.settings.update({"DigestAuthenticationProvider.superDigest": SUPER_DIGEST,
                                   "paddock.segmentBytes": "1MiB", "paddock.overlayBytes": "64KiB",
                                   "paddock.snapshotLogBytes": "1MiB", "paddock.peerKeyFile": f"{folder}/cluster.key",
-                                  "paddock.diskLowWaterBytes": "2MiB" if small_disk_bytes else "64MiB"})
+                                  "paddock.diskLowWaterBytes": "2MiB" if small_disk_bytes else "64MiB",
+                                  "paddock.healIntervalMs": 0})     # one server may be damaged again and again
             with open(f"{folder}/cluster.key", "w") as f:
                 f.write(os.urandom(32).hex() + "\n")
         if tls:
@@ -396,9 +400,9 @@ class Cluster:
             f"{s.name}" for s in self.servers if s.wanted), ready, seconds)
 
     def complain(self):
-        """Refused when a server that should run has ended by itself."""
+        """Refused when a server that should run has ended by itself, and is not started again by who did that to it."""
         for s in self.servers:
-            if s.wanted and not s.running:
+            if s.wanted and not s.running and not (self.restarts and self.restarts(s)):
                 status = s.process.returncode if s.process else None
                 raise Refused(f"{s.name} ended by itself, status {status}; its last lines:\n{s.log_tail(15)}")
 

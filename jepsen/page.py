@@ -39,7 +39,8 @@ def write(path, v, files):
     out.append("<h2>Operations</h2>" + numbers(n))
     out.append(f"<p>{n.get('watch_events', 0)} watch events; sessions: {n.get('connects', 0)} times connected, "
                f"{n.get('expired', 0)} expired, {n.get('closed', 0)} closed, {n.get('abandoned', 0)} left silent; "
-               f"{v['packets_dropped']} packets dropped between hosts; {v['digests']} digests compared.</p>")
+               f"{v['packets_dropped']} packets dropped between hosts; {v['digests']} digests compared; "
+               f"{v['heals']} times a damaged server healed by itself.</p>")
     out.append("<img src='timeline.svg' alt='timeline'><p></p><img src='latency.svg' alt='latency'>")
     out.append("<h2>Faults</h2>" + table([(f"{f['at_s']:.1f}", f"{f['for_s']:.1f}", f["name"], f["what"])
                                           for f in v["faults"]], ("at s", "for s", "fault", "what was done")))
