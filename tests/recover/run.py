@@ -498,6 +498,81 @@ def damaged_majority_stops():
 
 
 @scenario
+def damage_after_a_reconfig():
+    """Whom to ask it knows from before the damage: its server lines are older than two of five members."""
+    with Cluster("ours", 5, AGAIN) as cluster:
+        founders, later = cluster.servers[:3], cluster.servers[3:]
+        for s in founders:
+            path = os.path.join(s.folder, "zoo.cfg")
+            with open(path) as f:
+                lines = [x for x in f.read().splitlines() if not re.match(r"server\.[45]=", x)]
+            with open(path, "w") as f:
+                f.write("\n".join(lines) + "\n")
+            s.start()
+        cluster.wait_ready()
+        client = connect(*founders)
+        for s in later:
+            s.start()
+            take_in(client, s)
+        fill(client)
+        victim = founders[0]
+        wait_for("it knows of all five", lambda: re.search(r"members", " ".join(os.listdir(data(victim)))) and len(
+            open(os.path.join(data(victim), "members")).read().splitlines()) == 6, 10)
+        end(client)
+        for s in [victim, *later]:
+            s.stop()
+        flip_in_log(victim)
+        victim.start()
+        wait_for("it says for whom it waits", lambda: "damage.ask terms=2 needed=3 " in log_of(victim), 30)
+        expect("folders of damaged data", set_aside(victim), {})
+        later[0].start()
+        wait_for("it waits for no more", lambda: "damage.aside" in log_of(victim), 30)
+        later[1].start()
+        cluster.wait_ready()
+        client = connect(*founders[1:])
+        if victim.mode() == "follower":
+            healed(victim, client, 1, r"seg-")
+        filled(client)
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
+
+
+@scenario
+def another_tree():
+    """A state of other contents, sound in itself, under a server whose log is its own: the digests tell, and it heals."""
+    with Cluster("ours", 3, AGAIN) as cluster, Cluster("ours", 3, AGAIN) as other:
+        other.start()
+        client = connect(*other.servers)
+        for i in range(200):        # its state is at a later index, or the start would tell
+            client.create(f"/other{i}", b"")
+        end(client)
+        cluster.start()
+        client = connect(*cluster.servers)
+        client.ensure_path("/a")
+        victim = cluster.followers()[0]
+        other.stop()
+        victim.stop()
+        shutil.copy(state_file(other.servers[victim.number - 1]), state_file(victim))
+        victim.start()
+
+        def ended():
+            for _ in range(300):        # an entry each: they are compared every 1024 entries
+                client.set("/a", b"")
+            return not victim.running
+        wait_for("the digests to be compared", ended, 60)
+        expect("its status: start it again", victim.process.returncode, 71)
+        expect("it says why", "tree differs from the leader's" in log_of(victim), True)
+        victim.process = None
+        victim.start()
+        wait_for("it serves", lambda: victim.mode() == "follower", 30)
+        expect("times it healed", heals(victim), 1)
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
+
+
+@scenario
 def damage_for_a_person():
     """Too soon after the last time, switched off, alone, and what is not damage but another server's: status 4, and all
     stays where it was."""
