@@ -71,7 +71,7 @@ const char *pk_code_name(int code)
 {
 	static const char *const names[] = { "OK",      "EIO",    "EINVAL", "ELIMIT", "ECORRUPT",
 					     "ENOENT",  "EPROTO", "ENOSPC", "EAGAIN", "ETIMEDOUT",
-					     "ECLOSED", "EAUTH",  "EEXIST", "ESTATE" };
+					     "ECLOSED", "EAUTH",  "EEXIST", "ESTATE", "EFOREIGN" };
 
 	return code <= 0 && -code < (int)PK_COUNT(names) ? names[-code] : "unknown";
 }

@@ -23,7 +23,8 @@ enum pk_code {
 	PK_ECLOSED = -10, /* closed, or being closed */
 	PK_EAUTH = -11,   /* a credential or certificate was refused */
 	PK_EEXIST = -12,
-	PK_ESTATE = -13, /* not possible in the present state */
+	PK_ESTATE = -13,   /* not possible in the present state */
+	PK_EFOREIGN = -14, /* sound, and not to be touched by us without a person's word */
 };
 
 #define PK_ERR_TEXT_BYTES 512

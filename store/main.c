@@ -159,7 +159,8 @@ static int run_once(struct run *r, const struct store_config *cfg, struct pk_err
 			  : node_start(&r->node, r->loop, cfg, &err);
 	if (rc != 0) {
 		LOG_ERROR(asks ? "damage.stays" : "node.start", "error=\"%s\"", err.text);
-		status = rc == PK_ECORRUPT || rc == PK_EEXIST ? NODE_EXIT_DAMAGE : NODE_EXIT_START;
+		status = rc == PK_ECORRUPT || rc == PK_EFOREIGN ? NODE_EXIT_DAMAGE
+								: NODE_EXIT_START;
 		if (rc == PK_ECORRUPT)
 			*damage = err;
 	} else {

@@ -841,7 +841,7 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 	uint8_t id[sizeof(state->state_id)] = { 0 };
 	pk_put_le64(id, lc.cluster_id);
 	if (state->index > 0 && memcmp(id, state->state_id, sizeof(id)) != 0)
-		return pk_err_set(err, PK_EEXIST, "the state in %s belongs to another cluster",
+		return pk_err_set(err, PK_EFOREIGN, "the state in %s belongs to another cluster",
 				  cfg->data_dir);
 	int64_t begun_us = net_now_fresh_us();
 	int rc = pk_random_secret(&lc.secret, sizeof(lc.secret), err);
@@ -850,7 +850,7 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 	if (rc == 0) {
 		rc = rlog_open(&n->log, disk_io_disk(n->disk), &lc, &n->loaded, err);
 		if (rc == PK_ESTATE) /* not damage: it must not be set aside */
-			err->code = PK_EEXIST;
+			err->code = PK_EFOREIGN;
 	}
 	if (rc != 0)
 		return pk_err_wrap(err, "open the log in %s", log_dir);
@@ -863,7 +863,7 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 	if (n->loaded.record_count == 0 && !n->loaded.has_manifest && state->index > 0)
 		/* In a folder of its own it may be a disk that is not mounted: the votes that it
 		 * holds must not come back behind a server that healed without it. */
-		return pk_err_set(err, cfg->log_dir != NULL ? PK_EEXIST : PK_ECORRUPT,
+		return pk_err_set(err, cfg->log_dir != NULL ? PK_EFOREIGN : PK_ECORRUPT,
 				  "the log in %s is empty, but the state in %s holds index %" PRIu64
 				  ": the log was lost; if it is not on a disk that only needs "
 				  "mounting, remove "
@@ -1174,18 +1174,18 @@ static int may_heal(const struct node *n, struct pk_err *err)
 	heal_last(&d, &last);
 	int64_t since_s = (int64_t)time(NULL) - last.time_s; /* below 0: the clock was set back */
 	if (!cfg->heal_damage)
-		return pk_err_set(err, PK_EEXIST, "paddock.healDamage is false");
+		return pk_err_set(err, PK_EFOREIGN, "paddock.healDamage is false");
 	if (!cfg->distributed || !others_vote(n))
-		return pk_err_set(err, PK_EEXIST,
+		return pk_err_set(err, PK_EFOREIGN,
 				  "no other server votes, so nobody else may have what is here");
 	if (last.time_s != 0 && since_s >= 0 && since_s < cfg->heal_interval_ms / 1000)
-		return pk_err_set(err, PK_EEXIST,
+		return pk_err_set(err, PK_EFOREIGN,
 				  "it set damaged data aside %" PRId64
 				  " s ago (%.200s), and paddock.healIntervalMs=%" PRId64
 				  " has not passed: look at its disk",
 				  since_s, last.why, cfg->heal_interval_ms);
 	if (heal_ours(&d, node_cluster_id(cfg), my_id(cfg), err) != 0)
-		return err->code = PK_EEXIST;
+		return err->code = PK_EFOREIGN;
 	return 0;
 }
 

@@ -28,15 +28,15 @@ enum node_exit {
 };
 
 /* Borrows cfg for life. PK_ECORRUPT when stored data fails its checks, or did when it last ran.
- * PK_EEXIST: it is not damage, but another server's or another cluster's data, or a log that is not
- * there. */
+ * PK_EFOREIGN: it is not damage, but another server's or another cluster's data, or a log that is
+ * not there. */
 PK_CHECKED int node_start(struct node **out, struct net_loop *loop, const struct store_config *cfg,
 			  struct pk_err *err);
 /*
  * After PK_ECORRUPT, on a loop of its own: ask the other servers, with the damaged data where it
  * is, and once enough have told their term (store/found.h), set it aside (heal_io.h) and call
  * `healed` on the loop, after which node_start begins as with a new disk. Until then the node only
- * waits; node_stop and node_free are for it, too. PK_EEXIST: this server may not heal, and why.
+ * waits; node_stop and node_free are for it, too. PK_EFOREIGN: this server may not heal, and why.
  */
 PK_CHECKED int node_ask(struct node **out, struct net_loop *loop, const struct store_config *cfg,
 			const char *damage, net_call_f *healed, void *owner, struct pk_err *err);

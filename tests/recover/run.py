@@ -614,6 +614,16 @@ def damage_for_a_person():
             f.write(text)
         undo()
 
+        # A port that is taken is no damage: it is tried again.
+        with open(config, "w") as f:
+            f.write(text.replace(f"clientPort={other.client_port}", f"clientPort={cluster.leader().client_port}"))
+        other.start()
+        wait_for("the server to end", lambda: not other.running, 30)
+        expect("its status", other.process.returncode, 3)
+        other.process = None
+        with open(config, "w") as f:
+            f.write(text)
+
         # A copy of another server's folder; its state damaged as well.
         victim.stop()
         shutil.move(data(other), data(other) + ".own")
