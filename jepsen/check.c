@@ -368,13 +368,17 @@ static void find_sessions(struct check *c)
 	}
 	for (uint32_t i = 0; i < h->txns.count; i++) {
 		const struct htxn *t = &h->txns.at[i];
-		if (t->op == ZK_OP_CLOSE_SESSION && t->session != NONE)
+		if (t->op == ZK_OP_CLOSE_SESSION && t->session != NONE) {
 			c->sessions[t->session].end_zxid = t->zxid;
+			c->sessions[t->session].end_ns = t->time_ns;
+		}
 	}
 	for (uint32_t i = 0; i < h->ops.count; i++) { /* asked to end, and we do not know */
 		const struct hop *op = &h->ops.at[i];
-		if (op->op != ZK_OP_CLOSE_SESSION || op->session == NONE ||
-		    op->status == HOP_FAIL || c->sessions[op->session].end_zxid != 0)
+		if (op->op != ZK_OP_CLOSE_SESSION || op->session == NONE || op->status == HOP_FAIL)
+			continue;
+		c->sessions[op->session].close_asked = true;
+		if (c->sessions[op->session].end_zxid != 0)
 			continue;
 		if (c->floors[i] < c->sessions[op->session].close_floor)
 			c->sessions[op->session].close_floor = c->floors[i];

@@ -24,9 +24,11 @@ struct csession {
 	int64_t expired_ns;  /* told so; INT64_MAX */
 	int64_t close_floor; /* asked to be closed, with an unknown outcome; INT64_MAX */
 	int64_t end_zxid;    /* it ended exactly there; 0 */
+	int64_t end_ns;      /* and then, by the log; 0 */
 	int64_t end_by;      /* it had ended there, as was seen; 0 */
 	int64_t gone_zxid;   /* must have ended by there, for the client was told; INT64_MAX */
 	int64_t late_zxid;   /* must have ended by there, for it was silent; INT64_MAX */
+	bool close_asked;    /* and not refused */
 	bool close_answered;
 	uint32_t ephemerals; /* first node, by owner_next */
 	/* check_order.c */

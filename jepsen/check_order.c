@@ -104,23 +104,28 @@ static void judge_done(struct order *o, uint32_t i)
 		c->sessions[op->session].order_zxid = c->zxids[i];
 }
 
-/* Told to be expired: was it heard within its timeout? */
-static void judge_expired(struct check *c, const struct hstate *e)
+/* It ended: was it heard within its timeout? Who asked for the end has no claim. */
+static void judge_early(struct check *c, uint32_t session, uint32_t process, int64_t ended_ns)
 {
-	struct csession *s = &c->sessions[e->session];
+	const struct csession *s = &c->sessions[session];
 
-	c->report->sessions_ended++;
-	/* Who asked to be closed is told the same, and has no claim. */
-	if (s->timeout_ns == 0 || s->close_floor != INT64_MAX || s->close_answered ||
-	    s->heard_ns == 0)
+	if (s->timeout_ns == 0 || s->close_asked || s->close_floor != INT64_MAX ||
+	    s->close_answered || s->heard_ns == 0)
 		return;
 	check_judged(c, CHECK_SESSION_EARLY);
-	int64_t silent_ns = e->time_ns - s->heard_ns;
+	int64_t silent_ns = ended_ns - s->heard_ns;
 	if (silent_ns < check_least_silence(c, s))
-		check_bad(c, CHECK_SESSION_EARLY, c->h->procs.at[e->process]->id, e->time_ns, 0,
+		check_bad(c, CHECK_SESSION_EARLY, process, ended_ns, s->end_zxid,
 			  "session %#" PRIx64 " expired, at most %.3f s after the leader heard it "
 			  "(its timeout is %.3f s)",
 			  s->id, (double)silent_ns / 1e9, (double)s->timeout_ns / 1e9);
+}
+
+static void judge_expired(struct check *c, const struct hstate *e)
+{
+	c->report->sessions_ended++;
+	if (c->sessions[e->session].end_ns == 0) /* else the log tells it better */
+		judge_early(c, e->session, c->h->procs.at[e->process]->id, e->time_ns);
 }
 
 /* A session that was ended exactly there takes no part in anything later. */
@@ -131,6 +136,8 @@ static void judge_ended(struct check *c)
 		if (s->end_zxid == 0)
 			continue;
 		c->report->sessions_ended += s->expired_ns == INT64_MAX;
+		if (s->end_ns != 0)
+			judge_early(c, i, UINT32_MAX, s->end_ns);
 		if (s->gone_zxid == INT64_MAX && s->late_zxid == INT64_MAX)
 			continue;
 		check_judged(c, CHECK_SESSION_LATE);

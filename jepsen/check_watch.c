@@ -382,7 +382,6 @@ static void caught_up(struct watching *w, uint32_t session, int64_t zxid)
 			a->must = zxid;
 		a->next = list_after(w, a, a->must);
 		a->told.count = a->excused.count = 0;
-		a->halves = HALF_BOTH; /* clients that took half of it off say it whole again */
 		schedule(w, a);
 	}
 	s->catching_up = false;
@@ -726,6 +725,7 @@ static void on_state(struct watching *w, const struct hstate *e)
 			s->catching_up = true;
 			for (struct armed *a = s->armed; a != NULL; a = a->of_session) {
 				a->away = true;
+				a->halves = HALF_BOTH; /* who took half of it off says it whole */
 				if (!one_shot(a))
 					a->heap = 0; /* nothing is due until it is caught up */
 			}

@@ -69,7 +69,8 @@ enum hist_kind {
 	HIST_CLIENT,
 	/* A transaction nobody asked for, known from the log: zxid, part.op. ZK_OP_CLOSE_SESSION
 	 * with session: it ended there (expiry too). ZK_OP_DELETE_CONTAINER with part.path. Others:
-	 * the tree stayed as it was. Optional: without these the checker infers. */
+	 * the tree stayed as it was. time_ns: when a server first had it. Optional: without these
+	 * the checker infers. */
 	HIST_TXN,
 	/* Reads invoked from now on, by anybody, look at the final state. */
 	HIST_FINAL,

@@ -77,7 +77,7 @@ struct hstate {
 };
 
 struct htxn {
-	int64_t zxid;
+	int64_t zxid, time_ns;
 	uint32_t session, path;
 	int32_t op;
 };

@@ -503,6 +503,7 @@ static int add_kind(struct history *h, struct hproc *p, const struct hist_event 
 		return 0;
 	case HIST_TXN:
 		*HIST_PUSH(&h->txns) = (struct htxn){ .zxid = e->zxid,
+						      .time_ns = e->time_ns,
 						      .session = session_of(h, e->session),
 						      .path = path_id(h, e->part.path),
 						      .op = e->part.op };

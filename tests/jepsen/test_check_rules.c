@@ -603,11 +603,13 @@ static void watch_half_removed(struct story *s, bool wrong)
 	gets(s, 2, "/a", "1", Z(3));
 	session(s, 2, HIST_DISCONNECTED);
 	session(s, 2, HIST_CONNECTED);
-	gets(s, 2, "/a", "1", Z(3));
-	sets(s, 1, "/a", "2", Z(4));
+	sets(s, 1, "/a", "1, still", Z(4));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "1, still", Z(4));
+	sets(s, 1, "/a", "2", Z(5));
 	if (!wrong)
 		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
-	gets(s, 2, "/a", "2", Z(4));
+	gets(s, 2, "/a", "2", Z(5));
 }
 
 static void watch_half_still_tells(struct story *s, bool wrong)
@@ -775,6 +777,22 @@ static void session_early(struct story *s, bool wrong)
 	session(s, 2, HIST_EXPIRED);
 }
 
+/* Who asked for the end, and was not answered, is told the same as one that was silent. */
+static void session_early_asked(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	sets(s, 2, "/a", "1", Z(2));
+	if (!wrong)
+		lost(s, 2, asks(s, 2, (struct hist_part){ .op = ZK_OP_CLOSE_SESSION }));
+	session(s, 2, HIST_DISCONNECTED);
+	add(s, (struct hist_event){ .kind = HIST_TXN,
+				    .process = 9,
+				    .session = 0x102,
+				    .zxid = Z(3),
+				    .part = { .op = ZK_OP_CLOSE_SESSION } });
+	session(s, 2, HIST_EXPIRED);
+}
+
 static void session_late(struct story *s, bool wrong)
 {
 	creates_mode(s, 2, "/e", ZK_CREATE_EPHEMERAL, "/e", Z(1));
@@ -782,6 +800,42 @@ static void session_late(struct story *s, bool wrong)
 	wait_ms(s, wrong ? 30000 : 10000); /* 4 s and 15 s */
 	creates(s, 1, "/a", "", Z(2));
 	gets(s, 1, "/e", "", Z(2));
+}
+
+/* Nobody was told of the end, but for the log. */
+static void session_early_by_the_log(struct story *s, bool wrong)
+{
+	sets(s, 2, "/a", "1", Z(2));
+	wait_ms(s, wrong ? 1500 : 5000); /* its timeout is 4000 */
+	add(s, (struct hist_event){ .kind = HIST_TXN,
+				    .process = 9,
+				    .session = 0x102,
+				    .zxid = Z(3),
+				    .part = { .op = ZK_OP_CLOSE_SESSION } });
+}
+
+/* Where it ended is known from the log; a fault in between starts the clock anew. */
+static void session_late_by_the_log(struct story *s, bool wrong)
+{
+	struct hist_event fault = { .process = 9, .call = 1, .name = TXT("election") };
+
+	creates(s, 2, "/a", "", Z(1));
+	session(s, 2, HIST_ABANDONED);
+	wait_ms(s, 10000);
+	fault.kind = HIST_FAULT_BEGIN;
+	if (!wrong)
+		add(s, fault);
+	wait_ms(s, 4000);
+	fault.kind = HIST_FAULT_END;
+	if (!wrong)
+		add(s, fault);
+	wait_ms(s, 10000); /* 4 s and 15 s */
+	creates(s, 1, "/b", "", Z(2));
+	add(s, (struct hist_event){ .kind = HIST_TXN,
+				    .process = 9,
+				    .session = 0x102,
+				    .zxid = Z(3),
+				    .part = { .op = ZK_OP_CLOSE_SESSION } });
 }
 
 static void ephemeral_early(struct story *s, bool wrong)
@@ -1128,6 +1182,9 @@ static const struct {
 	{ "watch_of_an_ephemeral_gone_before", CHECK_WATCH_PERSISTENT,
 	  watch_of_an_ephemeral_gone_before },
 	{ "session_early", CHECK_SESSION_EARLY, session_early },
+	{ "session_early_asked", CHECK_SESSION_EARLY, session_early_asked },
+	{ "session_early_by_the_log", CHECK_SESSION_EARLY, session_early_by_the_log },
+	{ "session_late_by_the_log", CHECK_SESSION_LATE, session_late_by_the_log },
 	{ "session_late", CHECK_SESSION_LATE, session_late },
 	{ "ephemeral_early", CHECK_EPHEMERAL_EARLY, ephemeral_early },
 	{ "ephemeral_stays", CHECK_EPHEMERAL_STAYS, ephemeral_stays },

@@ -122,6 +122,21 @@ static void set_state(struct client *c, enum client_state state, const char *why
 
 /* ---- the connection ---- */
 
+/* What the history says of it. A local session, or one that was so when it was asked for, is
+ * refused by every server but its own: that is no expiry. */
+static enum hist_state state_told(const struct client *c, enum client_state state)
+{
+	const struct model_session *m = model_session(sim_model(c->sim), c->session);
+
+	if (state != CLIENT_ENDED)
+		return HIST_DISCONNECTED;
+	if (c->spoil)
+		return HIST_ABANDONED;
+	if (c->closing)
+		return HIST_CLOSED;
+	return m != NULL && m->created_zxid <= c->asked_at ? HIST_EXPIRED : HIST_DISCONNECTED;
+}
+
 static void off(struct client *c, enum client_state state, const char *why)
 {
 	c->conn = NULL;
@@ -130,11 +145,7 @@ static void off(struct client *c, enum client_state state, const char *why)
 	requests_lost(c, true);
 	if (sim_record(c->sim) != NULL && c->session != 0)
 		record_session(sim_record(c->sim), c->index, c->session, c->server,
-			       state != CLIENT_ENDED ? HIST_DISCONNECTED
-			       : c->spoil            ? HIST_ABANDONED
-			       : c->closing          ? HIST_CLOSED
-						     : HIST_EXPIRED,
-			       0, false);
+			       state_told(c, state), 0, false);
 	set_state(c, state, why);
 }
 

@@ -4,8 +4,16 @@
 
 #include "zkproto/multi.h"
 
-#define LOG_PROCESS  1000
-#define DUMP_PROCESS 2000 /* and on: a server each */
+#define LOG_PROCESS    1000
+#define FAULT_PROCESS  1001
+#define SERVER_PROCESS 2000 /* and on: a server each */
+
+struct fault_point { /* its begin or its end */
+	int64_t at_us;
+	uint64_t number;
+	const char *name;
+	bool end;
+};
 
 struct record {
 	struct sim *sim;
@@ -14,6 +22,8 @@ struct record {
 	uint32_t part_count;
 	struct pk_buf acl, names, line;
 	FILE *file; /* NULL, or where it is told as well */
+	struct fault_point *faults;
+	size_t fault_count;
 };
 
 struct record *record_new(struct sim *s, const char *path)
@@ -35,6 +45,7 @@ void record_free(struct record *r)
 	pk_buf_release(&r->line);
 	if (r->file != NULL)
 		pk_ignore(fclose(r->file) == 0, "it is for people");
+	free(r->faults);
 	free(r);
 }
 
@@ -423,9 +434,59 @@ void record_watch(struct record *r, int client, uint64_t session, int32_t event,
 	add(r, &e);
 }
 
+void record_digest(struct record *r, int server, uint64_t zxid, uint64_t digest)
+{
+	struct hist_event e = { .kind = HIST_DIGEST,
+				.process = SERVER_PROCESS + (uint32_t)server,
+				.server = (uint32_t)server + 1,
+				.zxid = (int64_t)zxid,
+				.digest = digest,
+				.name = pk_bytes_str("tree") };
+
+	add(r, &e);
+}
+
+void record_fault(struct record *r, const char *name, int64_t from_us, int64_t to_us)
+{
+	uint64_t number = r->fault_count / 2;
+
+	r->faults = pk_realloc(r->faults, (r->fault_count + 2) * sizeof(*r->faults));
+	r->faults[r->fault_count++] = (struct fault_point){ from_us, number, name, false };
+	r->faults[r->fault_count++] = (struct fault_point){ to_us, number, name, true };
+}
+
+static int by_time(const void *x, const void *y)
+{
+	const struct fault_point *a = x, *b = y;
+
+	if (a->at_us != b->at_us)
+		return a->at_us < b->at_us ? -1 : 1;
+	if (a->number != b->number)
+		return a->number < b->number ? -1 : 1;
+	return (int)a->end - (int)b->end;
+}
+
+static void put_faults(struct record *r)
+{
+	if (r->fault_count > 0)
+		qsort(r->faults, r->fault_count, sizeof(*r->faults), by_time);
+	for (size_t i = 0; i < r->fault_count; i++) {
+		const struct fault_point *f = &r->faults[i];
+		struct hist_event e = { .kind = f->end ? HIST_FAULT_END : HIST_FAULT_BEGIN,
+					.process = FAULT_PROCESS,
+					.call = f->number + 1,
+					.time_ns = f->at_us * 1000 + 1,
+					.name = pk_bytes_str(f->name) };
+
+		add(r, &e);
+	}
+}
+
 void record_log(struct record *r)
 {
 	struct model *m = sim_model(r->sim);
+
+	put_faults(r);
 
 	for (size_t i = 0; i < model_op_count(m); i++) {
 		const struct model_op *op = model_op_at(m, i);
@@ -452,7 +513,7 @@ void record_log(struct record *r)
 void record_dump(struct record *r, int server, uint64_t zxid, size_t nodes)
 {
 	struct hist_event e = { .kind = HIST_DUMP,
-				.process = DUMP_PROCESS + (uint32_t)server,
+				.process = SERVER_PROCESS + (uint32_t)server,
 				.server = (uint32_t)server + 1,
 				.zxid = (int64_t)zxid,
 				.count = nodes,
@@ -464,7 +525,7 @@ void record_dump(struct record *r, int server, uint64_t zxid, size_t nodes)
 void record_node(struct record *r, int server, const char *path, struct pk_bytes body)
 {
 	struct hist_event e = { .kind = HIST_NODE,
-				.process = DUMP_PROCESS + (uint32_t)server,
+				.process = SERVER_PROCESS + (uint32_t)server,
 				.part = { .path = pk_bytes_str(path) } };
 
 	put_reply(r, &e.part, ZK_OP_GET_DATA, body);

@@ -29,6 +29,11 @@ void record_watch(struct record *r, int client, uint64_t session, int32_t event,
 /* All of a server's tree: so many nodes follow, each as getData would answer it. */
 void record_dump(struct record *r, int server, uint64_t zxid, size_t nodes);
 void record_node(struct record *r, int server, const char *path, struct pk_bytes body);
-void record_log(struct record *r); /* what nobody asked for, from the model; once, at the end */
+/* A server has this tree at this zxid. */
+void record_digest(struct record *r, int server, uint64_t zxid, uint64_t digest);
+/* From then to then the cluster owed nobody the end of a session: name is a literal. */
+void record_fault(struct record *r, const char *name, int64_t from_us, int64_t to_us);
+/* What nobody asked for, from the model, and the faults; once, at the end. */
+void record_log(struct record *r);
 
 #endif

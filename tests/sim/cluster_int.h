@@ -147,6 +147,7 @@ struct sim {
 	struct model *model;
 	struct log_rules *rules;
 	int64_t calm_since_us;
+	int64_t led_us; /* when an entry was last applied that its own term's leader committed */
 	struct meta_seen *seen; /* by index */
 	size_t seen_cap;
 	struct heard *heard; /* by session */

@@ -10,6 +10,7 @@
 #include "base/crc.h"
 #include "store/raft_msg.h"
 #include "tests/sim/cluster_client.h"
+#include "tests/sim/cluster_history.h"
 #include "tests/sim/cluster_int.h"
 #include "tests/sim/cluster_rules.h"
 
@@ -63,6 +64,8 @@ static void meta_check(struct sim_server *n)
 	if (m->index == 0 || m->index == n->checked_index)
 		return;
 	n->checked_index = m->index;
+	if (s->record != NULL && m->zxid != 0)
+		record_digest(s->record, n->index, m->zxid, m->digest);
 	struct meta_seen *seen = seen_at(s, m->index);
 	if (!seen->meta_known) {
 		seen->meta_known = true;
@@ -80,6 +83,34 @@ static void meta_check(struct sim_server *n)
 	if (m->index == model_index(s->model) && m->zxid != model_zxid(s->model))
 		sim_violate(s, "server %d is at zxid %#" PRIx64 ", the model at %#" PRIx64,
 			    n->index, m->zxid, model_zxid(s->model));
+}
+
+/* Until a leader's clock of sessions begins nobody could end one since the last one committed. */
+static void leads_from_now(struct sim_server *n)
+{
+	struct sim *s = n->sim;
+
+	n->leading_since_us = s->now_us;
+	if (s->record != NULL)
+		record_fault(s->record, "election", s->led_us, s->now_us);
+	s->led_us = s->now_us;
+}
+
+/* Not what a leader left behind and the next one commits. */
+static bool leader_works(const struct sim *s, uint64_t term)
+{
+	bool leads = false;
+
+	for (size_t i = 0; i < s->o.servers; i++) {
+		const struct sim_server *n = &s->servers[i];
+
+		if (!n->up || n->raft == NULL)
+			continue;
+		if (raft_node_term(n->raft) > term)
+			return false;
+		leads |= raft_node_term(n->raft) == term && n->leading_since_us != 0;
+	}
+	return leads;
 }
 
 static void entry_seen(struct sim_server *n, uint64_t index, uint64_t term, struct pk_bytes data)
@@ -100,6 +131,8 @@ static void entry_seen(struct sim_server *n, uint64_t index, uint64_t term, stru
 		seen->hash = hash;
 		seen->term = term;
 		s->stats.entries++;
+		if (leader_works(s, term))
+			s->led_us = s->now_us;
 		sim_mix(s, hash);
 		model_clocks(s->model, s->now_us - s->wall_jump_us > WALL_SETTLES_MS * SIM_MS);
 		log_rules_entry(s->rules, term, data);
@@ -526,7 +559,7 @@ static void turn(struct sim *s, struct event *e)
 	server_turn(n->server);
 	bool leads = server_session_clock(n->server) != NULL;
 	if (leads && n->leading_since_us == 0)
-		n->leading_since_us = s->now_us;
+		leads_from_now(n);
 	meta_check(n);
 	disk_poke(n);
 	server_check(n->server);
@@ -538,7 +571,7 @@ void server_left(struct sim_server *n)
 
 	bool leads = server_session_clock(n->server) != NULL;
 	if (leads && n->leading_since_us == 0)
-		n->leading_since_us = s->now_us;
+		leads_from_now(n);
 	if (!leads && n->leading_since_us != 0) {
 		n->leading_since_us = 0;
 		touches_clear(n);
@@ -1075,6 +1108,8 @@ void sim_pause(struct sim *s, int i, int64_t ms)
 	if (until_us < s->servers[i].paused_until_us)
 		events_wake(s, i); /* or its next tick is when the longer pause would have ended */
 	s->servers[i].paused_until_us = until_us;
+	if (s->record != NULL)
+		record_fault(s->record, "pause", s->now_us, until_us);
 }
 
 void sim_disk_slow(struct sim *s, int i, int64_t extra_us, int64_t commit_us)

@@ -233,40 +233,6 @@ static struct sim_options options(struct run *r)
 	return o;
 }
 
-/*
- * The rules that the checker can hold this load to. The others are told with -v alone: it does not
- * know what is judged here by the model and the log (local sessions that become global, what a
- * leader behind a cut link heard).
- */
-static bool judges(enum check_rule rule)
-{
-	static const enum check_rule held[] = {
-		CHECK_ZXID_UNIQUE,
-		CHECK_WRITE_ORDER,
-		CHECK_WRITE_RESULT,
-		CHECK_FIFO,
-		CHECK_MULTI_ATOMIC,
-		CHECK_READ_STATE,
-		CHECK_STAT,
-		CHECK_SEQUENCE,
-		CHECK_ACL,
-		CHECK_ZXID_MONOTONIC,
-		CHECK_ACKNOWLEDGED_LOST,
-		CHECK_SYNC,
-		CHECK_WATCH_FIRST,
-		CHECK_WATCH_ONCE,
-		CHECK_WATCH_ORDER,
-		CHECK_WATCH_PERSISTENT,
-		CHECK_WATCH_RECONNECT,
-		CHECK_DIGEST,
-	};
-
-	for (size_t i = 0; i < PK_COUNT(held); i++)
-		if (rule == held[i])
-			return true;
-	return false;
-}
-
 /* The history of the run, by the checker that real runs have as well. */
 static const char *second_judge(struct run *r, struct totals *t)
 {
@@ -284,12 +250,13 @@ static const char *second_judge(struct run *r, struct totals *t)
 		const char *rule = check_rule_name(v->rule);
 
 		sim_say(r->sim, "checker %s: %s", rule, v->text);
-		if (!judges(v->rule))
-			continue;
 		if (wrong == NULL)
 			snprintf(text, sizeof(text), "checker %s: %.600s", rule, v->text);
 		wrong = text;
 	}
+	for (int i = 0; i < CHECK_RULES && r->plan->verbose; i++)
+		sim_say(r->sim, "judged %s: %" PRIu64 " times", check_rule_name((enum check_rule)i),
+			report.judged[i]);
 	check_report_release(&report);
 	return wrong;
 }
