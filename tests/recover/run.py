@@ -5,10 +5,12 @@ heals by itself.
     ONLY=tail    scenarios whose name begins with one of these
 """
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "clients"))
@@ -492,6 +494,38 @@ def damaged_majority_stops():
         client = connect(one, whole)
         filled(client)
         healed(two, client, 1, r"seg-")
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
+
+
+@scenario
+def killed_while_it_heals():
+    """kill -9 at some moment after the start of a damaged server, again and again: it is whole in the end."""
+    with Cluster("ours", 3, AGAIN) as cluster:
+        cluster.start()
+        victim = cluster.followers()[0]
+        others = [s for s in cluster.servers if s is not victim]
+        client = connect(*others)
+        fill(client, 500)
+        chance = random.Random(7)
+        for round in range(10):
+            victim.stop()
+            (flip_in_log if round % 2 else cut_state)(victim)
+            for _ in range(3):
+                victim.start()
+                time.sleep(chance.uniform(0.005, 0.12))
+                victim.kill()
+            victim.start()
+            wait_for("it has caught up", lambda: victim.mode() == "follower" and
+                     not os.path.exists(os.path.join(data(victim), "joining")), 30)
+            expect("folders of damaged data", len(set_aside(victim)), 1)
+            expect("times it healed, at least", heals(victim) >= round + 1, True)
+            client.create(f"/round-{round}", b"")
+        here = connect(victim)
+        here.sync("/")
+        filled(here, 500)
+        end(here)
         end(client)
         same_everywhere(cluster)
         cluster.stop()
