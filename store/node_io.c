@@ -797,12 +797,19 @@ static void list_last_known(struct node *n, const char *file)
 	n->member_count = count;
 }
 
-static bool others_vote(const struct node *n)
+/* Who lost its data has no vote until it has caught up, which takes a leader: the others must be a
+ * majority without it. */
+static bool others_suffice(const struct node *n)
 {
-	for (size_t i = 0; i < n->member_count; i++)
-		if (n->members[i].role == RAFT_NODE_VOTER && n->members[i].id != my_id(n->cfg))
-			return true;
-	return false;
+	size_t voters = 0, others = 0;
+
+	for (size_t i = 0; i < n->member_count; i++) {
+		bool voter = n->members[i].role == RAFT_NODE_VOTER;
+
+		voters += voter;
+		others += voter && n->members[i].id != my_id(n->cfg);
+	}
+	return others > voters / 2;
 }
 
 static void know_members(struct node *n)
@@ -1116,7 +1123,7 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 		rc = list_members(n, err);
 	}
 	if (rc == 0) {
-		pk_damage_mark_at(cfg->heal_damage && others_vote(n) ? cfg->data_dir : NULL,
+		pk_damage_mark_at(cfg->heal_damage && others_suffice(n) ? cfg->data_dir : NULL,
 				  HEAL_MARK);
 		rc = start_dirs(n, &log_dir, err);
 	}
@@ -1175,9 +1182,11 @@ static int may_heal(const struct node *n, struct pk_err *err)
 	int64_t since_s = (int64_t)time(NULL) - last.time_s; /* below 0: the clock was set back */
 	if (!cfg->heal_damage)
 		return pk_err_set(err, PK_EFOREIGN, "paddock.healDamage is false");
-	if (!cfg->distributed || !others_vote(n))
-		return pk_err_set(err, PK_EFOREIGN,
-				  "no other server votes, so nobody else may have what is here");
+	if (!cfg->distributed || !others_suffice(n))
+		return pk_err_set(
+			err, PK_EFOREIGN,
+			"the other servers that vote are no majority without this one, so they "
+			"cannot bring it up to date");
 	if (last.time_s != 0 && since_s >= 0 && since_s < cfg->heal_interval_ms / 1000)
 		return pk_err_set(err, PK_EFOREIGN,
 				  "it set damaged data aside %" PRId64

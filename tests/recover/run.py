@@ -359,6 +359,7 @@ def refusals():
 
 
 # ---- damage ------------------------------------------------------------------------------------------
+NO_MAJORITY = r"damage\.stays .*are no majority without this one"
 AGAIN = {**SETTINGS, "paddock.healIntervalMs": 0}
 
 
@@ -683,7 +684,16 @@ def damage_for_a_person():
         end(client)
         cluster.stop()
         flip_in_log(cluster.servers[0])
-        refused(cluster.servers[0], r"damage\.stays .*no other server votes")
+        refused(cluster.servers[0], NO_MAJORITY)
+    with Cluster("ours", 2, SETTINGS) as cluster:
+        cluster.start()
+        victim = cluster.leader()
+        client = connect(victim)
+        fill(client, 100)
+        end(client)
+        victim.stop()
+        flip_in_log(victim)
+        refused(victim, NO_MAJORITY)
 
 
 if __name__ == "__main__":
