@@ -282,6 +282,16 @@ static bool without_it(const struct check *c, const struct node *n, uint32_t k, 
 	return false;
 }
 
+/* When it, rather than its children, was changed last. */
+static int64_t self_changed(const struct node *n)
+{
+	const unsigned need = K_CZXID | K_MZXID;
+
+	if (n->s.there != THERE_YES || (n->s.known & need) != need)
+		return n->changed;
+	return n->s.mzxid > n->s.czxid ? n->s.mzxid : n->s.czxid;
+}
+
 /* The other parts of a multi of which one happened at zxid. */
 static void resolve_group(struct check *c, const struct cand *first, int64_t zxid,
 			  const struct look *at)
@@ -298,7 +308,8 @@ static void resolve_group(struct check *c, const struct cand *first, int64_t zxi
 		struct node *n = check_node(c, path);
 		enum cand_kind kind = c->cands.at[k].kind;
 		bool fits = kind == CAND_CREATE ? n->s.there != THERE_YES : n->s.there == THERE_YES;
-		if (n->changed > zxid || n->learned >= zxid || (n->seen < zxid && !fits) ||
+		int64_t changed = kind == CAND_SET ? self_changed(n) : n->changed;
+		if (changed > zxid || n->learned >= zxid || (n->seen < zxid && !fits) ||
 		    (n->s.there == THERE_YES && (n->s.mzxid == zxid || n->s.czxid == zxid))) {
 			c->cands.at[k].used = true; /* written over: nothing can be told of it */
 		} else if (n->seen >= zxid && !without_it(c, n, k, zxid)) {
@@ -1216,6 +1227,27 @@ static void judge_owner(struct check *c, const struct look *at, const struct nod
 			  s->id);
 }
 
+/* A list where not all children are known: is anybody on it who surely is not there, or not on it
+ * who surely is? */
+static bool names_contradict(struct check *c, const struct node *n, const struct seen *s)
+{
+	struct pk_bytes left = s->names, name;
+	uint32_t stamp = ++c->stamp;
+
+	while (hist_name_next(&left, &name)) {
+		uint32_t id = child_id(c, n, name);
+		if (id == NONE)
+			continue;
+		if (c->nodes[id].s.there == THERE_NO)
+			return true;
+		c->nodes[id].stamp = stamp;
+	}
+	for (uint32_t id = n->first_kid; id != NONE; id = c->nodes[id].next_kid)
+		if (c->nodes[id].stamp != stamp)
+			return true;
+	return false;
+}
+
 bool check_look(struct check *c, const struct look *at, uint32_t path, const struct seen *s)
 {
 	struct node *n = check_node(c, path);
@@ -1235,6 +1267,13 @@ bool check_look(struct check *c, const struct look *at, uint32_t path, const str
 	if (d != 0) {
 		explain(c, n, at, s);
 		d = differ(&n->s, s);
+	}
+	if (d == 0 && s->has_names && n->s.there == THERE_YES && (n->s.known & K_KIDS) == 0 &&
+	    at->lo == at->zxid && names_contradict(c, n, s)) {
+		explain_names(c, n, at, s);
+		if (differ(&n->s, s) != 0) /* some came whom nobody counted */
+			explain(c, n, at, s);
+		d = names_contradict(c, n, s) ? K_KIDS : differ(&n->s, s);
 	}
 	if (d != 0) {
 		if (at->lo < at->zxid && n->foggy && n->changed > at->lo)

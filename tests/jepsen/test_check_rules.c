@@ -365,6 +365,25 @@ static void multi_atomic_lost(struct story *s, bool wrong)
 	gets_stat(s, 2, "/a", stat, Z(4));
 }
 
+/* A child that came later is no change of the node's own: the lost multi's part was done to it. */
+static void multi_atomic_lost_below_a_parent(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/a", "1"),
+				     part_data(ZK_OP_SET_DATA, "/b", "1") };
+	lost(s, 1, asks_multi(s, 1, parts, 2));
+	creates(s, 2, "/a/x", "", Z(4));
+	struct zk_stat stat = { .czxid = Z(2), .mzxid = Z(3), .pzxid = Z(2), .version = 1 };
+	stat.data_length = 1;
+	gets_stat(s, 2, "/b", stat, Z(5));
+	stat = (struct zk_stat){ .czxid = Z(1), .mzxid = Z(wrong ? 1 : 3), .pzxid = Z(4) };
+	stat.version = wrong ? 0 : 1;
+	stat.data_length = wrong ? 0 : 1;
+	stat.cversion = stat.num_children = 1;
+	gets_stat(s, 2, "/a", stat, Z(5));
+}
+
 static void read_state(struct story *s, bool wrong)
 {
 	creates(s, 1, "/a", "0", Z(1));
@@ -1008,6 +1027,22 @@ static void listed_and_gone(struct story *s, bool wrong)
 	lists(s, 1, "/q", "", Z(5));
 }
 
+/* Where not all who were there before are known, those who came and went since are. */
+static void listed_where_not_all_are_known(struct story *s, bool wrong)
+{
+	creates(s, 1, "/q/x", "", Z(1));
+	creates(s, 1, "/q/y", "", Z(2));
+	deletes(s, 1, "/q/x", Z(3));
+	lists(s, 2, "/q", wrong ? "before\nx\ny\n" : "before\ny\n", Z(4));
+}
+
+static void missing_where_not_all_are_known(struct story *s, bool wrong)
+{
+	creates(s, 1, "/q/x", "", Z(1));
+	creates(s, 1, "/q/y", "", Z(2));
+	lists(s, 2, "/q", wrong ? "before\ny\n" : "before\nx\ny\n", Z(4));
+}
+
 /* One that only the numbers have told of goes with whoever made it; two cannot. */
 static void counted_and_gone(struct story *s, bool wrong)
 {
@@ -1139,6 +1174,8 @@ static const struct {
 	{ "fifo_late", CHECK_FIFO, fifo_late },
 	{ "multi_atomic", CHECK_MULTI_ATOMIC, multi_atomic },
 	{ "multi_atomic_lost", CHECK_MULTI_ATOMIC, multi_atomic_lost },
+	{ "multi_atomic_lost_below_a_parent", CHECK_MULTI_ATOMIC,
+	  multi_atomic_lost_below_a_parent },
 	{ "read_state", CHECK_READ_STATE, read_state },
 	{ "read_list", CHECK_READ_STATE, read_list },
 	{ "zxid_monotonic", CHECK_ZXID_MONOTONIC, zxid_monotonic },
@@ -1151,6 +1188,8 @@ static const struct {
 	{ "ephemeral_by_a_lost_create", CHECK_READ_STATE, ephemeral_by_a_lost_create },
 	{ "ephemeral_not_listed", CHECK_EPHEMERAL_EARLY, ephemeral_not_listed },
 	{ "listed_and_gone", CHECK_EPHEMERAL_EARLY, listed_and_gone },
+	{ "listed_where_not_all_are_known", CHECK_READ_STATE, listed_where_not_all_are_known },
+	{ "missing_where_not_all_are_known", CHECK_READ_STATE, missing_where_not_all_are_known },
 	{ "counted_and_gone", CHECK_STAT, counted_and_gone },
 	{ "counted_and_not_listed", CHECK_READ_STATE, counted_and_not_listed },
 	{ "sequence_learned", CHECK_SEQUENCE, sequence_learned },
