@@ -50,6 +50,8 @@ struct sim_net {
 struct sim_stats {
 	uint64_t events, commits, imports, joins, elections, entries;
 	uint64_t disk_faults, disk_deaths, refusals, unseen_losses;
+	uint64_t majorities, stopped; /* damaged, and those of them that left too few */
+	uint64_t old_copies;          /* put back */
 	uint64_t requests, replies, acked, watch_events, sessions, expired, connects, lost;
 	uint64_t frames_cut; /* a first part of them arrived, and no more */
 };
@@ -114,8 +116,13 @@ void sim_disk_flip(struct sim *s, int i);     /* a bit of the log, at rest */
 void sim_disk_full(struct sim *s, int i,
 		   uint64_t room_bytes);            /* no more than that is left; 0: ends */
 void sim_disk_copy(struct sim *s, int i, int from); /* while it is down: the other's folders */
-bool sim_damaged(const struct sim *s, int i);       /* it is down, and says why it does not start */
-bool sim_ailing(const struct sim *s, int i);        /* damage may be found on it */
+void sim_disk_rot(struct sim *s, int i); /* damage at rest of some kind, while it is down */
+/* While it is down: a copy of its own folders is kept until it is put back, or its disk is lost. */
+void sim_disk_keep(struct sim *s, int i);
+bool sim_disk_kept(const struct sim *s, int i);
+void sim_disk_put_back(struct sim *s, int i);
+bool sim_damaged(const struct sim *s, int i); /* it is down, and says why it does not start */
+bool sim_ailing(const struct sim *s, int i);  /* damage may be found on it */
 void sim_refuse_writes(struct sim *s, int i, bool refuse);
 /* From now on nothing is broken: rules that only hold then are judged. INT64_MAX: it is. */
 void sim_calm(struct sim *s);

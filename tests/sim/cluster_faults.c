@@ -96,6 +96,57 @@ void operate(struct run *r)
 	}
 }
 
+/* Everybody else follows one leader, and holds all that this one, which is down, ever had. */
+static bool others_hold_all(struct run *r, int but, uint64_t index)
+{
+	struct sim *s = r->sim;
+	int leader = sim_leader(s);
+
+	if (leader < 0)
+		return false;
+	for (int i = 0; i < (int)sim_servers(s); i++) {
+		if (i == but || sim_group_role(s, i) < 0)
+			continue;
+		struct raft_node *raft = sim_up(s, i) ? server_raft(sim_server(s, i)) : NULL;
+		if (raft == NULL || sim_joining(s, i) ||
+		    raft_node_leader(raft) != (uint64_t)leader + 1 ||
+		    raft_node_commit_index(raft) < index)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * An old copy of a server's own folders is put back. It takes back votes and acknowledgements,
+ * which nobody can tell; what is promised is that the others bring it up to date if they need
+ * nothing of that.
+ */
+static void old_copy(struct run *r, int i)
+{
+	struct sim *s = r->sim;
+
+	for (int j = 0; j < (int)sim_servers(s); j++)
+		if (sim_disk_kept(s, j))
+			i = j;
+	if (!others_have_data(r, i, false) || sim_joining(s, i) || others_ail(r, -1) ||
+	    !sim_up(s, i))
+		return;
+	uint64_t last = raft_node_last_index(server_raft(sim_server(s, i)));
+	sim_crash(s, i, chance(&r->rng, 50));
+	if (!sim_disk_kept(s, i)) {
+		sim_disk_keep(s, i);
+		sim_start(s, i);
+		return;
+	}
+	for (int wait = 0; wait < 20 && !others_hold_all(r, i, last); wait++)
+		sim_run(s, 200);
+	if (others_hold_all(r, i, last) && sim_violation(s) == NULL) {
+		sim_disk_put_back(s, i);
+		sim_stats(s)->old_copies++;
+	}
+	sim_start(s, i);
+}
+
 /* One server's log is damaged, or its disk fails: a minority, and of no more than one at a time. */
 static void damage(struct run *r)
 {
@@ -107,7 +158,7 @@ static void damage(struct run *r)
 	if (!others_have_data(r, i, false) || sim_joining(s, i) || others_ail(r, i) ||
 	    !sim_up(s, i))
 		return;
-	uint64_t kind = below(&r->rng, 7);
+	uint64_t kind = below(&r->rng, 9);
 	if (r->members && kind != 0 && kind != 1 && kind != 3)
 		return; /* found later, when a group that shrank meanwhile may need just this one */
 	switch (kind) {
@@ -133,6 +184,10 @@ static void damage(struct run *r)
 		f.flip_read_at = sim_disk_read(s, i) + 1 + below(&r->rng, 8);
 		sim_disk_fault(s, i, &f);
 		sim_start(s, i);
+		break;
+	case 6:
+	case 7:
+		old_copy(r, i);
 		break;
 	default:
 		sim_crash(s, i, true);
@@ -428,4 +483,85 @@ void faults_end(struct run *r)
 	}
 	for (size_t i = 0; i < r->load_count; i++)
 		client_pings(r->loads[i].client, true);
+}
+
+/* Whoever there is runs, belongs where it is, and has nothing that is damaged. */
+static bool all_well(struct run *r)
+{
+	struct sim *s = r->sim;
+
+	if (sim_leader(s) < 0 || sim_reconfiguring(s) || !sim_members_settled(s))
+		return false;
+	for (int i = 0; i < (int)sim_servers(s); i++)
+		if (sim_member(s, i) && (!sim_up(s, i) || sim_joining(s, i) || sim_ailing(s, i)))
+			return false;
+	return true;
+}
+
+static size_t voters_up(struct run *r, const int *voters, size_t count)
+{
+	size_t up = 0;
+
+	for (size_t i = 0; i < count; i++)
+		up += sim_up(r->sim, voters[i]);
+	return up;
+}
+
+/*
+ * The logs of a majority are damaged while their servers are down. Who finds it does not start; if
+ * too few are left nothing may be acknowledged, and what is read is judged as ever. Nobody could
+ * repair it without losing something, so then the disks turn out to be well, and what was wrong was
+ * the way to them.
+ */
+void damage_majority(struct run *r)
+{
+	struct sim *s = r->sim;
+	int voters[SIM_SERVERS_MAX];
+	size_t count = 0, number = r->faults;
+
+	if (r->plan->calm || r->plan->seed % 8 != 3 || number >= FAULTS_MAX)
+		return;
+	r->faults++;
+	if ((r->plan->some && !r->plan->keep[number]) || sim_violation(s) != NULL)
+		return;
+	faults_end(r);
+	for (int i = 0; i < 120 && !all_well(r) && sim_violation(s) == NULL; i++) {
+		sim_run(s, 500);
+		operate(r);
+	}
+	if (!all_well(r) || sim_violation(s) != NULL)
+		return; /* members that change, or a disk that still ails */
+	sim_say(s, "fault %zu: a majority is damaged", number);
+	pk_rng_seed(&r->rng, r->plan->seed << 12 ^ number ^ 0xfa017);
+	for (int i = 0; i < (int)sim_servers(s); i++)
+		if (sim_voter(s, i))
+			voters[count++] = i;
+	for (size_t i = count; i > 1; i--) { /* which of them come first */
+		size_t j = below(&r->rng, i);
+		int v = voters[j];
+		voters[j] = voters[i - 1];
+		voters[i - 1] = v;
+	}
+	size_t most = count / 2 + 1 + below(&r->rng, count - count / 2);
+	for (size_t i = 0; i < most; i++)
+		sim_crash(s, voters[i], chance(&r->rng, 50));
+	for (size_t i = 0; i < most; i++) {
+		sim_disk_keep(s, voters[i]);
+		sim_disk_rot(s, voters[i]);
+		sim_start(s, voters[i]);
+	}
+	sim_stats(s)->majorities++;
+	sim_run(s, 5000); /* who led has noticed, who can lead does */
+	bool stopped = voters_up(r, voters, count) <= count / 2;
+	uint64_t acked = sim_stats(s)->acked;
+	sim_run(s, (int64_t)below(&r->rng, 20000));
+	if (stopped && (sim_leader(s) >= 0 || sim_stats(s)->acked != acked))
+		sim_violate(s, "something was acknowledged though a majority is damaged");
+	sim_stats(s)->stopped += stopped;
+	for (size_t i = 0; i < most; i++) {
+		if (sim_up(s, voters[i]))
+			continue;
+		sim_disk_put_back(s, voters[i]);
+		sim_start(s, voters[i]);
+	}
 }

@@ -111,6 +111,11 @@ struct sim_server {
 	bool ailing;    /* its log's disk may hold damage, or fail */
 	bool damaged;   /* it does not start, and says so */
 	uint64_t acked; /* the end of its log, as it told a leader */
+	struct {
+		struct sim_disk *disk; /* NULL: none is */
+		uint64_t acked;
+		bool ailing, latent;
+	} kept; /* a copy of its folders, the other one beside them */
 	uint64_t space_bytes;
 	int64_t disk_check_ms, started_wall_ms;
 	bool rewind, disk_low;

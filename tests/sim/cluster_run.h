@@ -79,7 +79,8 @@ void load_start(struct run *r, int index);
 void faults_plan(struct run *r);
 void faults_until(struct run *r, int64_t until_ms); /* or until a violation */
 void faults_end(struct run *r);                     /* everything heals */
-void operate(struct run *r); /* an operator empties who does not start for damage */
+void damage_majority(struct run *r); /* in a share of the seeds; then all is put back */
+void operate(struct run *r);         /* an operator empties who does not start for damage */
 
 /* cluster_shrink.c: leave out what a failing run does not need; *plan and *why become its. */
 void plan_shrink(struct plan *plan, size_t faults, char *why);

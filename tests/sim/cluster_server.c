@@ -751,6 +751,17 @@ void server_peer_frame(struct sim_server *n, int from, uint8_t type, struct pk_b
 	server_left(n);
 }
 
+static struct rlog_config log_config(const struct sim_server *n)
+{
+	const struct sim_options *o = &n->sim->o;
+
+	return (struct rlog_config){ .segment_bytes = o->segment_bytes,
+				     .cluster_id = CLUSTER_ID,
+				     .server_id = n->id,
+				     .covered_count = o->covered_count,
+				     .covered_bytes = o->snapshot_log_bytes / 8 };
+}
+
 static uint64_t log_end(const struct rlog_loaded *l)
 {
 	uint64_t end = l->record_count > 0 ? l->start_index + l->record_count - 1 : 0;
@@ -833,11 +844,7 @@ void sim_start(struct sim *s, int i)
 	struct sim_server *n = &s->servers[i];
 	struct pk_err err = PK_ERR_INIT;
 	struct kv_config kv_cfg = { .map_bytes = 1 << 20, .map_bytes_most = 1 << 30 };
-	struct rlog_config log_cfg = { .segment_bytes = s->o.segment_bytes,
-				       .cluster_id = CLUSTER_ID,
-				       .server_id = n->id,
-				       .covered_count = s->o.covered_count,
-				       .covered_bytes = s->o.snapshot_log_bytes / 8 };
+	struct rlog_config log_cfg = log_config(n);
 	struct server_config cfg = { .id = n->id,
 				     .cluster_id = CLUSTER_ID,
 				     .tick_ms = s->o.tick_ms,
@@ -986,10 +993,13 @@ void sim_crash(struct sim *s, int i, bool power)
 
 static void remove_dirs(struct sim_server *n)
 {
-	char command[200];
+	char command[300];
 
+	if (n->kept.disk != NULL)
+		sim_disk_free(n->kept.disk);
+	n->kept.disk = NULL;
 	/* a folder of ours, named by mkdtemp: no other way is as short */
-	snprintf(command, sizeof(command), "rm -rf '%s'", n->dir);
+	snprintf(command, sizeof(command), "rm -rf '%s' '%s.kept'", n->dir, n->dir);
 	if (system(command) != 0)
 		fprintf(stderr, "cannot remove %s\n", n->dir);
 }
@@ -1201,6 +1211,122 @@ void sim_disk_copy(struct sim *s, int i, int from)
 		sim_violate(s, "cannot copy %s", s->servers[from].dir);
 	n->ailing = n->latent = true;
 	s->stats.disk_faults++;
+}
+
+/* What a start would find now. */
+static uint64_t true_end(struct sim_server *n)
+{
+	struct sim_disk *copy = sim_disk_clone(n->disk, 1);
+	struct rlog_config cfg = log_config(n);
+	struct rlog_loaded loaded = { 0 };
+	struct pk_err err = PK_ERR_INIT;
+	struct rlog *log = NULL;
+	uint64_t end = 0;
+
+	if (rlog_open(&log, sim_disk_disk(copy), &cfg, &loaded, &err) == 0)
+		end = log_end(&loaded);
+	rlog_loaded_release(&loaded);
+	if (log != NULL)
+		rlog_close(log);
+	sim_disk_free(copy);
+	return end;
+}
+
+static void rot_once(struct sim_server *n)
+{
+	struct sim *s = n->sim;
+	struct pk_rng *rng = &s->rng;
+	size_t len;
+	char name[DISK_NAME_BYTES_MAX];
+
+	snprintf(name, sizeof(name), "%s",
+		 sim_disk_file_name(n->disk,
+				    (size_t)pk_rng_below(rng, sim_disk_file_count(n->disk))));
+	uint8_t *bytes = sim_disk_file(n->disk, name, &len);
+	size_t at = (size_t)pk_rng_below(rng, len + 1) / SIM_SECTOR_BYTES * SIM_SECTOR_BYTES;
+	size_t most = len - at < 4096 ? len - at : 4096;
+	uint64_t kind = pk_rng_below(rng, 4);
+	if (kind == 0) {
+		sim_disk_flip(s, n->index);
+		return;
+	}
+	n->ailing = n->latent = true;
+	s->stats.disk_faults++;
+	if (kind == 1) {
+		struct pk_buf first = PK_BUF_INIT;
+
+		sim_say(s, "server %d: %s ends at %zu of %zu", n->index, name, at, len);
+		pk_buf_add(&first, bytes, at);
+		sim_disk_put(n->disk, name, pk_buf_bytes(&first));
+		pk_buf_release(&first);
+	} else if (kind == 2) {
+		sim_say(s, "server %d: %zu bytes of %s at %zu are gone", n->index, most, name, at);
+		memset(bytes + at, 0, most);
+	} else { /* what belongs elsewhere */
+		size_t from = (size_t)pk_rng_below(rng, len - most + 1) / SIM_SECTOR_BYTES *
+			      SIM_SECTOR_BYTES;
+		sim_say(s, "server %d: %zu bytes of %s at %zu are those of %zu", n->index, most,
+			name, at, from);
+		memmove(bytes + at, bytes + from, most);
+	}
+}
+
+void sim_disk_rot(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+	uint64_t end = true_end(n);
+
+	PK_ASSERT(!n->up);
+	n->acked = n->acked > end ? n->acked : end;
+	for (uint64_t times = 1 + pk_rng_below(&s->rng, 6);
+	     times > 0 && sim_disk_file_count(n->disk) > 0; times--)
+		rot_once(n);
+}
+
+static void copy_dir(struct sim *s, const char *from, const char *from_ending, const char *to,
+		     const char *to_ending)
+{
+	char command[500];
+
+	snprintf(command, sizeof(command), "rm -rf '%s%s' && cp -r '%s%s' '%s%s'", to, to_ending,
+		 from, from_ending, to, to_ending);
+	if (system(command) != 0)
+		sim_violate(s, "cannot copy %s%s", from, from_ending);
+}
+
+void sim_disk_keep(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+
+	PK_ASSERT(!n->up);
+	if (n->kept.disk != NULL)
+		sim_disk_free(n->kept.disk);
+	n->kept.disk = sim_disk_clone(n->disk, pk_rng_next(&s->rng));
+	n->kept.acked = n->acked;
+	n->kept.ailing = n->ailing;
+	n->kept.latent = n->latent;
+	copy_dir(s, n->dir, "", n->dir, ".kept");
+}
+
+bool sim_disk_kept(const struct sim *s, int i)
+{
+	return s->servers[i].kept.disk != NULL;
+}
+
+void sim_disk_put_back(struct sim *s, int i)
+{
+	struct sim_server *n = &s->servers[i];
+
+	PK_ASSERT(!n->up && n->kept.disk != NULL);
+	sim_say(s, "server %d is given back what was kept of its disks", i);
+	sim_disk_free(n->disk);
+	n->disk = n->kept.disk;
+	n->kept.disk = NULL;
+	n->acked = n->kept.acked;
+	n->ailing = n->kept.ailing;
+	n->latent = n->kept.latent;
+	n->damaged = false;
+	copy_dir(s, n->dir, ".kept", n->dir, "");
 }
 
 bool sim_damaged(const struct sim *s, int i)

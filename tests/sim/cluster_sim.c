@@ -283,6 +283,7 @@ static const char *run_one(const struct plan *plan, struct totals *t)
 	if (plan->calm)
 		sim_calm(r->sim);
 	faults_until(r, until);
+	damage_majority(r);
 	why = finish(r);
 	if (why == NULL)
 		why = sim_violation(r->sim);
@@ -437,16 +438,18 @@ static void print_totals(const struct totals *t, double real)
 	       " elections, %" PRIu64 " entries, %" PRIu64 " commits, %" PRIu64
 	       " states fetched, %" PRIu64 " joins\n"
 	       "%" PRIu64 " disk faults: %" PRIu64 " processes ended, %" PRIu64
-	       " refused to start, %" PRIu64 " lost their last write unseen\n"
+	       " refused to start, %" PRIu64 " lost their last write unseen; %" PRIu64
+	       " majorities damaged, %" PRIu64 " of them found it and stopped; %" PRIu64
+	       " old copies put back\n"
 	       "%" PRIu64 " requests, %" PRIu64 " replies, %" PRIu64
 	       " writes acknowledged, %" PRIu64 " watch events, %" PRIu64 " connections, %" PRIu64
 	       " frames cut off, %" PRIu64 " judged by the checker too\n"
 	       "%.0f s simulated in %.1f s: %.0f times real time, %.0f events/s\n",
 	       t->seeds, t->failed, t->faults, t->s.elections, t->s.entries, t->s.commits,
 	       t->s.imports, t->s.joins, t->s.disk_faults, t->s.disk_deaths, t->s.refusals,
-	       t->s.unseen_losses, t->s.requests, t->s.replies, t->s.acked, t->s.watch_events,
-	       t->s.connects, t->s.frames_cut, t->judged, simulated, real, simulated / real,
-	       (double)t->s.events / real);
+	       t->s.unseen_losses, t->s.majorities, t->s.stopped, t->s.old_copies, t->s.requests,
+	       t->s.replies, t->s.acked, t->s.watch_events, t->s.connects, t->s.frames_cut,
+	       t->judged, simulated, real, simulated / real, (double)t->s.events / real);
 }
 
 int main(int argc, char **argv)
