@@ -119,7 +119,6 @@ void sim_disk_copy(struct sim *s, int i, int from); /* while it is down: the oth
 void sim_disk_rot(struct sim *s, int i); /* damage at rest of some kind, while it is down */
 /* While it is down: a copy of its own folders is kept until it is put back, or its disk is lost. */
 void sim_disk_keep(struct sim *s, int i);
-bool sim_disk_kept(const struct sim *s, int i);
 void sim_disk_put_back(struct sim *s, int i);
 bool sim_damaged(const struct sim *s, int i); /* it is down, and says why it does not start */
 bool sim_ailing(const struct sim *s, int i);  /* damage may be found on it */

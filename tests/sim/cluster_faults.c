@@ -125,19 +125,15 @@ static void old_copy(struct run *r, int i)
 {
 	struct sim *s = r->sim;
 
-	for (int j = 0; j < (int)sim_servers(s); j++)
-		if (sim_disk_kept(s, j))
-			i = j;
-	if (!others_have_data(r, i, false) || sim_joining(s, i) || others_ail(r, -1) ||
-	    !sim_up(s, i))
-		return;
-	uint64_t last = raft_node_last_index(server_raft(sim_server(s, i)));
 	sim_crash(s, i, chance(&r->rng, 50));
-	if (!sim_disk_kept(s, i)) {
-		sim_disk_keep(s, i);
-		sim_start(s, i);
+	sim_disk_keep(s, i);
+	sim_start(s, i);
+	sim_run(s, (int64_t)below(&r->rng, 8000));
+	if (sim_violation(s) != NULL || !others_have_data(r, i, false) || !sim_up(s, i))
 		return;
-	}
+	struct raft_node *raft = server_raft(sim_server(s, i));
+	uint64_t last = raft != NULL ? raft_node_last_index(raft) : UINT64_MAX;
+	sim_crash(s, i, chance(&r->rng, 50));
 	for (int wait = 0; wait < 20 && !others_hold_all(r, i, last); wait++)
 		sim_run(s, 200);
 	if (others_hold_all(r, i, last) && sim_violation(s) == NULL) {

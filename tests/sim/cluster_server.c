@@ -1308,11 +1308,6 @@ void sim_disk_keep(struct sim *s, int i)
 	copy_dir(s, n->dir, "", n->dir, ".kept");
 }
 
-bool sim_disk_kept(const struct sim *s, int i)
-{
-	return s->servers[i].kept.disk != NULL;
-}
-
 void sim_disk_put_back(struct sim *s, int i)
 {
 	struct sim_server *n = &s->servers[i];
