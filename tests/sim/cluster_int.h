@@ -76,6 +76,7 @@ struct sim_conn {
 	uint32_t scale;
 	bool paused, was_high;
 	bool server_closed; /* owner->close was called */
+	bool cut;           /* it broke, and nothing gets into it any more */
 	bool server_gone;   /* server_conn_gone was called, or its server is no more */
 	bool client_gone;   /* the client let go, or was told */
 	bool pump_in, pump_out;

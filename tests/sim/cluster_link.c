@@ -574,7 +574,7 @@ void sim_conn_send(struct sim_conn *c, struct pk_bytes body)
 	struct frame *f;
 	uint8_t head[4];
 
-	if (c->server_closed || c->server_gone)
+	if (c->server_closed || c->server_gone || c->cut)
 		return; /* it will hear of it */
 	pk_put_be32(head, (uint32_t)body.len);
 	f = frame_new(0, pk_bytes(head, sizeof(head)), body);
@@ -597,6 +597,7 @@ void sim_conn_break(struct sim_conn *c)
 	struct sim *s = c->sim;
 
 	if (pk_rng_chance(&s->bytes_rng, 500000)) {
+		c->cut = true;
 		frames_cut_anywhere(s, &c->in);
 		frames_cut_anywhere(s, &c->out);
 	}
@@ -625,7 +626,7 @@ size_t conn_out(void *io, struct pk_bytes bytes)
 	struct sim_conn *c = io;
 	struct sim *s = c->sim;
 
-	if (s->servers[c->to].crashing || c->server_closed)
+	if (s->servers[c->to].crashing || c->server_closed || c->cut)
 		return 0;
 	/* a frame each, as the server writes them */
 	PK_ASSERT(bytes.len >= 4 && pk_get_be32(bytes.data) == bytes.len - 4);
