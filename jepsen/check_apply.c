@@ -93,6 +93,30 @@ void owner_unlink(struct check *c, struct node *n)
 	n->owner_prev = n->path;
 }
 
+/* ---- its list of rights ---- */
+
+/* May a request of which nobody knows whether it happened have changed it, up to this zxid, since
+ * it was last seen? */
+static bool acl_may_differ(const struct check *c, const struct node *n, int64_t zxid)
+{
+	for (uint32_t i = n->cands; i != NONE; i = c->cands.at[i].next) {
+		const struct cand *k = &c->cands.at[i];
+		if (!k->used && k->floor < zxid && n->acl_seen < zxid && n->acl_seen < k->most &&
+		    (k->kind == CAND_ACL || k->kind == CAND_CREATE || k->kind == CAND_DELETE))
+			return true;
+	}
+	return false;
+}
+
+void acl_confirm(struct node *n, const struct zk_stat *stat, int64_t zxid)
+{
+	const unsigned need = K_ACL | K_CZXID | K_AVERSION;
+
+	if (n->s.there == THERE_YES && (n->s.known & need) == need && n->s.czxid == stat->czxid &&
+	    n->s.aversion == stat->aversion && zxid > n->acl_seen)
+		n->acl_seen = zxid;
+}
+
 /* ---- changes, as watchers see them ---- */
 
 static bool below_a_root(const struct check *c, const struct node *n)
@@ -111,7 +135,8 @@ static bool below_a_root(const struct check *c, const struct node *n)
 static void tell_change(struct check *c, struct node *n, int32_t type, int64_t zxid, int64_t lo,
 			int64_t hi)
 {
-	bool open = (n->s.known & K_ACL) != 0 && n->s.acl == NONE;
+	bool open = (n->s.known & K_ACL) != 0 && n->s.acl == NONE &&
+		    !acl_may_differ(c, n, zxid != ZXID_UNKNOWN ? zxid : hi);
 
 	if (!n->watched && (type == ZK_EVENT_CHILDREN_CHANGED || !below_a_root(c, n)))
 		return;
@@ -260,6 +285,8 @@ void check_apply_create(struct check *c, uint32_t path, const struct hop *op, ui
 	changed(c, n, zxid);
 	if (zxid > n->kids_seen)
 		n->kids_seen = zxid;
+	if (zxid > n->acl_seen)
+		n->acl_seen = zxid;
 	tell_change(c, n, ZK_EVENT_CREATED, zxid, was_seen, hi);
 	kid_changed(c, n, +1, zxid, was_seen, hi);
 }
@@ -303,6 +330,8 @@ void apply_acl(struct check *c, uint32_t path, const struct hop *op, int64_t zxi
 	keep_version(c, n, zxid);
 	n->s.aversion = (int32_t)((uint32_t)n->s.aversion + 1);
 	set_acl(c, &n->s, op);
+	if (zxid > n->acl_seen)
+		n->acl_seen = zxid;
 	int64_t seen = n->seen;
 	changed(c, n, zxid);
 	n->seen = seen; /* nothing of its value was: a set that nobody was told of may lie before */
@@ -379,17 +408,6 @@ static enum allowed allowed(const struct check *c, const struct node *n, int32_t
 						   */
 	}
 	return answer;
-}
-
-static bool acl_may_differ(const struct check *c, const struct node *n, int64_t zxid)
-{
-	for (uint32_t i = n->cands; i != NONE; i = c->cands.at[i].next) {
-		const struct cand *k = &c->cands.at[i];
-		if (!k->used && k->floor < zxid &&
-		    (k->kind == CAND_ACL || k->kind == CAND_CREATE || k->kind == CAND_DELETE))
-			return true;
-	}
-	return false;
 }
 
 void check_acl_answer(struct check *c, uint32_t op, uint32_t path, int32_t perm, bool refused)
@@ -625,6 +643,8 @@ static void do_node(struct writing *w, int32_t perm)
 		if (c->nodes[path].s.there != THERE_YES)
 			return;
 		want_version(w, path, acl, true);
+		if (w->op->stat != NONE && !acl)
+			acl_confirm(&c->nodes[path], &c->h->stats.at[w->op->stat], w->at.zxid);
 		if (w->op->op == ZK_OP_SET_DATA)
 			apply_set(c, path, w->op, w->at.zxid, w->at.zxid);
 		else if (acl)

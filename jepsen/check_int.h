@@ -91,6 +91,7 @@ struct node {
 	int64_t seen;              /* its own part was as it is at this zxid */
 	int64_t kids_seen;         /* and what concerns its children */
 	int64_t changed;           /* zxid of the last change */
+	int64_t acl_seen;          /* its list of rights was as it is at this zxid */
 	int64_t learned;           /* at this zxid a look was taken over rather than compared */
 	uint64_t name_hash;
 	uint32_t stamp; /* of a list that is being looked through */
@@ -248,6 +249,8 @@ void kids_drop(struct check *c, struct node *n); /* all below it is not there */
 void owner_link(struct check *c, struct node *n);
 void owner_unlink(struct check *c, struct node *n);
 uint32_t check_session(const struct check *c, int64_t owner); /* NONE: not in the history */
+/* This stat, if it is the node's, was told at this zxid: then the list of rights is known there. */
+void acl_confirm(struct node *n, const struct zk_stat *stat, int64_t zxid);
 /* A read, or a write's answer, by its ACL: tells when it should be the other way. */
 void check_acl_answer(struct check *c, uint32_t op, uint32_t path, int32_t perm, bool refused);
 

@@ -1281,6 +1281,8 @@ bool check_look(struct check *c, const struct look *at, uint32_t path, const str
 		tell(c, at, n, s, d);
 		return false;
 	}
+	if (s->stat != NULL)
+		acl_confirm(n, s->stat, at->lo);
 	learn(c, n, at, s);
 	confirm(n, at, s);
 	if (!s->absent)

@@ -689,6 +689,48 @@ static void watch_spent_unheard_and_set(struct story *s, bool wrong)
 	gets(s, 2, "/a", "2", Z(6));
 }
 
+static void may_close(struct story *s, const char *path)
+{
+	struct hist_part asked = part(ZK_OP_SET_ACL, path);
+
+	asked.acl = TXT("26 world:anyone\n"); /* not to be read */
+	asked.version = ZK_VERSION_ANY;
+	lost(s, 3, asks(s, 3, asked));
+}
+
+/* A setACL of unknown outcome, which the set's stat tells of, hides what was set. */
+static void watch_closed_by_a_lost_set_acl(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(1),
+				.mzxid = Z(3),
+				.pzxid = Z(1),
+				.version = 1,
+				.aversion = wrong ? 0 : 1,
+				.data_length = 1 };
+
+	creates(s, 1, "/a", "", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_RECURSIVE, "", Z(1));
+	may_close(s, "/a");
+	ok(s, 1, asks(s, 1, part_data(ZK_OP_SET_DATA, "/a", "x")), Z(3),
+	   (struct hist_part){ .has_stat = true, .stat = stat });
+	syncs(s, 2, Z(3));
+}
+
+/* Where no stat tells of it, it may have, until it can have no more. */
+static void watch_maybe_closed_by_a_lost_set_acl(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(1), .mzxid = Z(1), .pzxid = Z(1) };
+
+	creates(s, 1, "/a", "", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(1));
+	may_close(s, "/a");
+	if (wrong)
+		syncs(s, 3, Z(3));
+	gets_stat(s, 1, "/a", stat, Z(3));
+	deletes(s, 1, "/a", Z(5));
+	syncs(s, 2, Z(5));
+}
+
 /* After a reconnect a node that is gone is told for each one-shot watch on it. */
 static void watch_reconnect_twice(struct story *s, bool wrong)
 {
@@ -1213,6 +1255,10 @@ static const struct {
 	{ "watch_half_still_tells", CHECK_WATCH_ONCE, watch_half_still_tells },
 	{ "watch_spent_unheard", CHECK_WATCH_FIRST, watch_spent_unheard },
 	{ "watch_spent_unheard_and_set", CHECK_WATCH_FIRST, watch_spent_unheard_and_set },
+	{ "watch_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
+	  watch_closed_by_a_lost_set_acl },
+	{ "watch_maybe_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
+	  watch_maybe_closed_by_a_lost_set_acl },
 	{ "watch_reconnect_twice", CHECK_WATCH_ONCE, watch_reconnect_twice },
 	{ "watch_of_an_unknown_sequence", CHECK_WATCH_ONCE, watch_of_an_unknown_sequence },
 	{ "watch_of_an_unknown_change", CHECK_WATCH_PERSISTENT, watch_of_an_unknown_change },
