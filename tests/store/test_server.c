@@ -270,6 +270,58 @@ static void test_frames_that_come_while_joining_wait_for_the_session(void **stat
 	sim_run(w->s, 100);
 }
 
+/* A ping's reply is 16 bytes, and begins with the ping's xid. */
+static void ping_replied(void *owner, struct pk_bytes body)
+{
+	struct pk_buf *replies = owner;
+	bool whole = body.len == 16 && (int32_t)pk_get_be32(body.data) == ZK_XID_PING;
+
+	if (body.len == 36) /* the connect reply */
+		return;
+	pk_buf_add_str(replies, whole ? "." : "spliced ");
+}
+
+static void no_more(void *owner, const char *reason)
+{
+	(void)owner;
+	(void)reason;
+}
+
+/* Not of the server, but of the links that it is tested with. */
+static void test_nothing_comes_behind_what_a_broken_link_lost(void **state)
+{
+	struct world *w = *state;
+	struct pk_buf replies = PK_BUF_INIT, frame = PK_BUF_INIT;
+	struct sim_conn_owner owner = { &replies, ping_replied, no_more };
+	struct zk_connect_req req = { .timeout_ms = 4000,
+				      .password = pk_bytes("0123456789abcdef", 16) };
+	uint8_t ping[] = { 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11 };
+
+	zk_connect_req_encode(&frame, &req);
+	for (int i = 0; i < 40; i++) {
+		struct sim_conn *c = sim_connect(w->s, 0, &owner);
+		sim_conn_send(c, pk_buf_bytes(&frame));
+		sim_run(w->s, 100);
+		for (int k = 0; k < 10; k++)
+			sim_conn_send(c, pk_bytes(ping, sizeof(ping)));
+		server_enter(&w->s->servers[0]);
+		for (int k = 0; k < 10; k++)
+			server_conn_frame(c->conn, pk_bytes(ping, sizeof(ping)));
+		server_left(&w->s->servers[0]);
+		sim_conn_break(c);
+		server_enter(&w->s->servers[0]);
+		for (int k = 0; k < 10; k++)
+			server_conn_frame(c->conn, pk_bytes(ping, sizeof(ping)));
+		server_left(&w->s->servers[0]);
+		sim_run(w->s, 100); /* and is gone */
+	}
+	assert_null(strstr(pk_buf_str(&replies), "spliced"));
+	assert_in_range(replies.len, 1, 40 * 30 - 1); /* some came, some were lost */
+	assert_true(sim_stats(w->s)->frames_cut > 0);
+	pk_buf_release(&frame);
+	pk_buf_release(&replies);
+}
+
 static void test_a_slow_reader_is_held_back_and_loses_nothing(void **state)
 {
 	struct world *w = *state;
@@ -845,6 +897,7 @@ int main(void)
 		T(test_reads_wait_for_own_writes_only, setup3),
 		T(test_a_sync_is_shared_by_those_who_ask_in_one_turn, setup1),
 		T(test_frames_that_come_while_joining_wait_for_the_session, setup1),
+		T(test_nothing_comes_behind_what_a_broken_link_lost, setup1),
 		T(test_a_slow_reader_is_held_back_and_loses_nothing, setup1),
 		T(test_a_slow_reader_does_not_see_its_own_later_write, setup1),
 		T(test_more_than_an_entry_holds_goes_in_several, setup3),
