@@ -383,6 +383,10 @@ bool raft_guard_send(struct raft_guard *g, const struct raft *r, struct raft_mes
 			g->matched = g->ae_covers;
 	}
 	uint64_t most = g->matched_term == r->current_term ? g->matched : 0;
+	/* To a manifest whose entries it holds libraft answers that it has them, be they still on
+	 * their way to disk. The result of the write follows. */
+	if ((g->on & RAFT_GUARD_STORED) && result->last_log_index > r->last_stored)
+		result->last_log_index = r->last_stored;
 	if (MUTANT(ack_before_disk))
 		result->last_log_index = raft_guard_last_index(r);
 	if ((g->on & RAFT_GUARD_ACK) && result->last_log_index > most)

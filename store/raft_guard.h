@@ -32,9 +32,10 @@ enum raft_guard_clause {
 	RAFT_GUARD_CUT = 1u << 14,      /* G14: nothing is cut off while it is being written */
 	RAFT_GUARD_WAIT = 1u << 15,     /* G15: no waiting for an acknowledgement that came, or
 					   that a lost disk cannot give */
-	RAFT_GUARD_BELOW = 1u << 16, /* G16: what lies below our manifest is not appended again */
-	RAFT_GUARD_TERM = 1u << 18,  /* G18: a refused pre-vote says the newer term */
-	RAFT_GUARD_PLACE = 1u << 17, /* G17: a send that fails does not lose the peer's place */
+	RAFT_GUARD_BELOW = 1u << 16,  /* G16: what lies below our manifest is not appended again */
+	RAFT_GUARD_TERM = 1u << 18,   /* G18: a refused pre-vote says the newer term */
+	RAFT_GUARD_PLACE = 1u << 17,  /* G17: a send that fails does not lose the peer's place */
+	RAFT_GUARD_STORED = 1u << 19, /* G19: acknowledge only what is stored */
 };
 
 /* A membership that the log or the manifest holds. */

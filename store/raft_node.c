@@ -474,7 +474,8 @@ static uint32_t guard_off(void)
 	       (MUTANT(guard_wait) ? RAFT_GUARD_WAIT : 0) |
 	       (MUTANT(guard_below) ? RAFT_GUARD_BELOW : 0) |
 	       (MUTANT(guard_place) ? RAFT_GUARD_PLACE : 0) |
-	       (MUTANT(guard_term) ? RAFT_GUARD_TERM : 0);
+	       (MUTANT(guard_term) ? RAFT_GUARD_TERM : 0) |
+	       (MUTANT(guard_stored) ? RAFT_GUARD_STORED : 0);
 }
 
 int raft_node_open(struct raft_node **out, const struct raft_node_config *cfg,

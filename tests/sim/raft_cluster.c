@@ -215,10 +215,9 @@ static void acknowledgement_seen(struct cluster_node *n, const struct raft_messa
 		return;
 	r = raft_node_library(n->raft);
 	uint64_t term = raft_guard_term_of(r, index);
-	/* up to a manifest, which is committed, it may be acknowledged before it is stored */
 	bool leads = r->state == RAFT_FOLLOWER &&
 		     r->follower_state.current_leader.id == (raft_id)to + 1;
-	if (leads && index > r->last_stored && index > c->applied_most)
+	if (leads && index > r->last_stored)
 		violate(c, "R7: %d acknowledges %" PRIu64 ", stored is %llu", n->index, index,
 			r->last_stored);
 	if (to >= c->count || !c->nodes[to].up)

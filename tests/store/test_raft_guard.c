@@ -840,6 +840,44 @@ static void test_g18_a_refused_pre_vote_says_the_newer_term(void **state)
 	assert_int_equal(term_in_a_refused_pre_vote(RAFT_GUARD_ALL), 9);
 }
 
+static uint64_t acknowledged(const struct lone *l)
+{
+	const struct sent *s = last_sent(l, RAFT_IO_APPEND_ENTRIES_RESULT);
+
+	assert_non_null(s);
+	assert_int_equal(s->m.append_entries_result.rejected, 0);
+	return s->m.append_entries_result.last_log_index;
+}
+
+/* A manifest at 4, while 2..5 are on their way to disk. What is on disk in the end is told. */
+static uint64_t acknowledged_of_a_manifest_while_its_entries_are_written(uint32_t guard)
+{
+	struct lone *l = lone_new(guard, 3);
+
+	say_append(l, 2, 2, 1, 1, 1, 4, (uint64_t[]){ 2, 2, 2, 2 });
+	forget_sent(l);
+	say_install(l, 2, 2, 4);
+	assert_int_equal(l->installs, 0); /* it has the entries: there is nothing to fetch */
+	uint64_t last = acknowledged(l);
+	assert_int_equal(l->store.count, 1);
+	forget_sent(l);
+	stored(l);
+	assert_int_equal(l->store.count, 5);
+	assert_int_equal(acknowledged(l), 5);
+	lone_free(l);
+	return last;
+}
+
+static void test_g19_a_manifest_is_answered_with_what_is_stored(void **state)
+{
+	(void)state;
+	assert_int_equal(acknowledged_of_a_manifest_while_its_entries_are_written(
+				 ALL_BUT(RAFT_GUARD_STORED)),
+			 4);
+	assert_int_equal(acknowledged_of_a_manifest_while_its_entries_are_written(RAFT_GUARD_ALL),
+			 1);
+}
+
 static void test_a_second_leader_of_our_term_is_refused(void **state)
 {
 	(void)state;
@@ -956,6 +994,7 @@ int main(void)
 		cmocka_unit_test(test_g16_what_the_manifest_covers_is_not_appended_again),
 		cmocka_unit_test(test_g17_a_failed_send_does_not_lose_the_peers_place),
 		cmocka_unit_test(test_g18_a_refused_pre_vote_says_the_newer_term),
+		cmocka_unit_test(test_g19_a_manifest_is_answered_with_what_is_stored),
 		cmocka_unit_test(test_a_second_leader_of_our_term_is_refused),
 		cmocka_unit_test(test_a_large_backlog_travels_in_parts),
 		cmocka_unit_test(test_who_joins_takes_nothing_from_a_leader_below_its_floor),
