@@ -143,7 +143,8 @@ void state_install(struct server *s, uint64_t from_id, uint64_t index)
 	s->import.index = index;
 	server_note(s, PK_LOG_INFO, "state.fetch", "from=%" PRIu64 " index=%" PRIu64, from_id,
 		    index);
-	conns_close_all(s, "this server fetches its state anew");
+	if (!MUTANT(install_keeps_clients))
+		conns_close_all(s, "this server fetches its state anew");
 	if (s->import.id == 0)
 		s->import.id = (uint64_t)s->wall_ms << 16;
 	s->import.step = IMPORT_FETCH;
@@ -226,7 +227,8 @@ static void import_swap(struct server *s)
 	}
 	/* Whoever came while it was fetched: events between the two states would not be told, and
 	 * operations that are in the new one already are never seen applied. */
-	conns_close_all(s, "this server fetched its state anew");
+	if (!MUTANT(install_keeps_clients))
+		conns_close_all(s, "this server fetched its state anew");
 	pending_fail_all(s, "this server fetched its state anew");
 	state_release(s);
 	tree_close(s->tree);

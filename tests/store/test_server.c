@@ -744,7 +744,8 @@ static bool on_its_way(struct world *w, int from, int to, enum server_message ty
 /*
  * An acknowledged write on the leader and on one that loses its disk; the third lacks it. Fetched
  * back is the state, and it holds the write, but not yet the log behind the manifest: by that log
- * it would vote for the third, which would put another entry in the write's place.
+ * it would vote for the third, which would put another entry in the write's place. (Mutants
+ * joins_by_its_state, which the cluster's seeds show too, and wiped_server_joins_early.)
  */
 static void test_who_joins_has_no_vote_while_its_log_is_behind_its_state(void **state)
 {
@@ -889,6 +890,37 @@ static void test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_th
 	assert_int_not_equal(client_state(c), CLIENT_CONNECTING); /* and not left to wait */
 }
 
+static void test_clients_do_not_stay_over_a_fetched_state(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w), l = sim_leader(w->s);
+	struct client *writes = join(w, 0, l), *watches = join(w, 1, f);
+
+	client_create(writes, ZK_OP_CREATE, "/w", "1", 0);
+	sim_run(w->s, 500);
+	client_ask(watches, ZK_OP_GET_DATA, "/w", true);
+	sim_run(w->s, 500);
+	expect(w, 1, "getData:0 ");
+	/* so long that it needs a state, and no longer than clients stay */
+	sim_cut(w->s, l, f, true);
+	client_set(writes, "/w", "2", -1);
+	for (int i = 0; i < 1000; i++) {
+		client_create(writes, ZK_OP_CREATE, "/s", "01234567890123456789",
+			      ZK_CREATE_SEQUENTIAL);
+		if (i % 10 == 9)
+			sim_run(w->s, 10);
+	}
+	assert_int_equal(client_state(watches), CLIENT_CONNECTED);
+	frames_cut(w->s, &w->s->servers[l].dial[f].wire->frames, 0);
+	sim_break(w->s, l, f); /* what waited is lost */
+	sim_heal(w->s);
+	for (int i = 0; i < 300 && sim_stats(w->s)->imports == 0; i++)
+		sim_run(w->s, 10);
+	assert_int_equal(sim_stats(w->s)->imports, 1);
+	sim_run(w->s, 50);
+	expect(w, 1, "closed "); /* the event of /w was in none of the entries that came */
+}
+
 int main(void)
 {
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -921,6 +953,7 @@ int main(void)
 		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
 		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
 		  setup_small),
+		T(test_clients_do_not_stay_over_a_fetched_state, setup_small),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
