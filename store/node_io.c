@@ -97,24 +97,38 @@ static void now(struct node *n)
 
 /* ---- what the server asks for ---- */
 
-/* Who was away while the members changed, or fetched a state of before, may be led by one that its
- * log does not name, or names under another address: it answers where the leader says it is, or
- * would never hear of the change. */
-static void know_leader(struct node *n, uint64_t id, const char *address)
+/*
+ * Who was away while the members changed, or fetched a state of before, hears from servers that its
+ * log does not name, or names under another address: a leader, or one that asks for its vote. It
+ * answers where they say they are, or would never hear of the change, nor they of its vote.
+ */
+static void know_peer(struct node *n, uint64_t id, const char *address)
 {
 	struct server_spec spec;
 	struct pk_err err = PK_ERR_INIT;
 
-	if (n->leader_id == id && strcmp(n->leader_address, address) == 0)
-		return;
-	n->leader_id = id;
-	snprintf(n->leader_address, sizeof(n->leader_address), "%s", address);
 	if (server_spec_parse(&spec, (int64_t)id, pk_bytes_str(address), &err) != 0) {
 		LOG_ERROR("peer.address", "id=%" PRIu64 " error=\"%s\"", id, err.text);
 		return;
 	}
-	LOG_INFO("peer.leader", "id=%" PRIu64 " address=%s", id, address);
+	LOG_INFO("peer.says", "id=%" PRIu64 " address=%s", id, address);
 	peers_add(n->peers, id, spec.addrs, spec.addr_count);
+}
+
+/* Who does not lead sends to those it knows, and answers. */
+static void know_who_is_answered(struct node *n, uint64_t id, const char *address)
+{
+	if (raft_node_role(n->raft) == RAFT_NODE_LEADER)
+		return;
+	if (raft_node_leader(n->raft) == id) {
+		if (n->leader_id == id && strcmp(n->leader_address, address) == 0)
+			return;
+		n->leader_id = id;
+		snprintf(n->leader_address, sizeof(n->leader_address), "%s", address);
+		know_peer(n, id, address);
+	} else if (!peers_knows(n->peers, id)) {
+		know_peer(n, id, address);
+	}
 }
 
 static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
@@ -122,9 +136,8 @@ static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
 {
 	struct node *n = owner;
 
-	if (address != NULL && n->peers != NULL && n->raft != NULL &&
-	    raft_node_role(n->raft) == RAFT_NODE_FOLLOWER && raft_node_leader(n->raft) == peer_id)
-		know_leader(n, peer_id, address);
+	if (address != NULL && n->peers != NULL && n->raft != NULL)
+		know_who_is_answered(n, peer_id, address);
 	return n->peers != NULL && peers_send(n->peers, peer_id, (uint8_t)type, bytes);
 }
 

@@ -199,7 +199,7 @@ static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
 {
 	struct sim_server *n = owner;
 
-	if (address != NULL && n->raft != NULL && raft_node_leader(n->raft) == peer_id)
+	if (address != NULL && n->raft != NULL && raft_node_role(n->raft) != RAFT_NODE_LEADER)
 		link_know(n, (int)peer_id - 1, true); /* as node_io.c */
 	PK_ASSERT(peer_id > 0 && peer_id <= n->sim->o.servers && peer_id != n->id);
 	return link_send(n, (int)peer_id - 1, (uint8_t)type, bytes);

@@ -640,6 +640,28 @@ static void test_who_returns_hears_a_leader_that_its_log_does_not_name(void **st
 	assert_true(sim_voter(w->s, gone));
 }
 
+static void test_a_vote_reaches_a_candidate_that_the_voters_log_does_not_name(void **state)
+{
+	struct world *w = *state;
+	int behind = follower(w), l = sim_leader(w->s), other = 0 + 1 + 2 - behind - l;
+	char id[16];
+
+	join(w, 0, l);
+	sim_crash(w->s, behind, false);
+	sim_place(w->s, 3);
+	enter(w, 3);
+	sim_run(w->s, 3000);
+	snprintf(id, sizeof(id), "%d", other + 1);
+	leave(w, id);
+	sim_run(w->s, 2000);
+	expect(w, 0, "reconfig:0 reconfig:0 ");
+	sim_crash(w->s, other, false);
+	sim_crash(w->s, l, false);
+	sim_start(w->s, behind); /* knows of those that are gone; without it there is no quorum */
+	sim_run(w->s, 5000);
+	assert_int_equal(sim_leader(w->s), 3);
+}
+
 static int setup_one_and_a_spare(void **state)
 {
 	return setup_spare(state, 2);
@@ -942,6 +964,7 @@ int main(void)
 		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
 		T(test_a_leader_lost_before_it_has_left_is_removed_by_the_next, setup_members),
 		T(test_who_returns_hears_a_leader_that_its_log_does_not_name, setup_members),
+		T(test_a_vote_reaches_a_candidate_that_the_voters_log_does_not_name, setup_members),
 		T(test_no_vote_is_given_to_one_that_may_not_use_it_yet, setup_one_and_a_spare),
 		T(test_no_vote_is_taken_while_the_others_could_not_decide, setup_members),
 		T(test_the_leader_of_two_voters_does_not_leave_one_alone, setup_members),
