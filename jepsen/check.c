@@ -289,9 +289,8 @@ static void session_done(struct check *c, uint32_t i)
 
 	if (c->zxids[i] > s->last_ack)
 		s->last_ack = c->zxids[i];
-	/* Only what went through the leader was surely heard by it. */
-	bool heard = c->zxids[i] > 0 && op->status == HOP_OK &&
-		     (check_is_write(op->op) || op->op == ZK_OP_SYNC);
+	/* Only what it wrote was surely heard by the leader (many may share a sync). */
+	bool heard = c->zxids[i] > 0 && op->status == HOP_OK && check_is_write(op->op);
 	if (heard && op->invoke_ns > s->heard_ns)
 		s->heard_ns = op->invoke_ns;
 	if (op->op == ZK_OP_CLOSE_SESSION && op->status == HOP_OK) {

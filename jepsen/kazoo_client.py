@@ -32,9 +32,10 @@ stop = threading.Event()
 
 
 def keep_header(original):
-    """kazoo reads the header of an answer and keeps it to itself."""
+    """kazoo reads the header of an answer and keeps it to itself. Which session it is an answer in is known only here: a
+    call that meets the end of its session waits for the next one."""
     def read(self, header, buffer, offset):
-        self.client.lab_zxid = header.zxid
+        self.client.lab_zxid, self.client.lab_session = header.zxid, self.client._session_id
         return original(self, header, buffer, offset)
     return read
 
@@ -83,7 +84,7 @@ class Client(threading.Thread):
         extra = dict(use_ssl=True, ca=tls[0], certfile=tls[1], keyfile=tls[1]) if tls else {}
         self.zk = KazooClient(hosts, timeout=8, logger=quiet, randomize_hosts=True, connection_retry=KazooRetry(
             max_tries=-1, delay=0.1, max_delay=1, backoff=1.5), **extra)
-        self.zk.lab_zxid = 0
+        self.zk.lab_zxid = self.zk.lab_session = 0
         self.history.write(kind="client", process=process, name="kazoo", flags=FIFO)
         self.zk.add_listener(self.on_state)
 
@@ -101,6 +102,13 @@ class Client(threading.Thread):
         else:
             return              # closed: told when close is answered
         self.history.write(session=f"{self.session:#x}", **event)
+        if event["state"] == "expired":
+            self.session = 0
+
+    def answered(self, head):
+        if self.zk.lab_session:
+            head["session"] = f"{self.zk.lab_session:#x}"
+        return head
 
     def call(self, op, method, *arguments, answer=None, **asked):
         """One request, to its end. Returns the result, or None when it failed."""
@@ -108,7 +116,7 @@ class Client(threading.Thread):
         number = self.calls
         head = {"process": self.process, "call": number, "session": f"{self.session:#x}"}
         self.history.write(kind="invoke", op=op, **head, **asked)
-        self.zk.lab_zxid = 0
+        self.zk.lab_zxid = self.zk.lab_session = 0
         try:
             result = method(*arguments)
         except UNKNOWN as e:
@@ -122,10 +130,11 @@ class Client(threading.Thread):
             if not getattr(e, "code", 0):
                 self.history.write(kind="info", err=-4, **head)
                 return None
-            self.history.write(kind="fail", err=e.code, zxid=self.zk.lab_zxid, **head)
+            self.history.write(kind="fail", err=e.code, zxid=self.zk.lab_zxid, **self.answered(head))
             return None
         self.ok += 1
         self.success = time.monotonic()
+        self.answered(head)
         self.history.write(kind="ok", zxid=self.zk.lab_zxid, **head, **(answer(result) if answer else {}))
         return result
 
@@ -153,7 +162,7 @@ class Client(threading.Thread):
         self.calls += 1         # None is an answer here: no such node
         head = {"process": self.process, "call": self.calls, "session": f"{self.session:#x}"}
         self.history.write(kind="invoke", op="exists", path=path, **head)
-        self.zk.lab_zxid = 0
+        self.zk.lab_zxid = self.zk.lab_session = 0
         try:
             stat = self.zk.exists(path)
         except KazooException as e:
@@ -162,6 +171,7 @@ class Client(threading.Thread):
             return None
         self.ok += 1
         self.success = time.monotonic()
+        self.answered(head)
         if stat is None:
             self.history.write(kind="fail", err=-101, zxid=self.zk.lab_zxid, **head)
         else:
@@ -311,7 +321,8 @@ def main():
         print(f"ok={sum(c.ok for c in clients)} refused={sum(c.refused for c in clients)} "
               f"unknown={sum(c.unknown for c in clients)} idle_ms={int(1000 * max(now - c.success for c in clients))}",
               flush=True)
-    while signal.sigtimedwait({signal.SIGTERM}, STATUS_SECONDS) is None:
+    # (What it returns when it was stopped for longer than it was to wait is not a signal that came.)
+    while (told := signal.sigtimedwait({signal.SIGTERM}, STATUS_SECONDS)) is None or told.si_signo != signal.SIGTERM:
         status()
     stop.set()
     end = time.monotonic() + ANSWER_SECONDS

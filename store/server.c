@@ -636,7 +636,11 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 		members_applied(s);
 		conn_config_result(s, op, r);
 		break;
-	default: /* a client's operation: its reply below is all */
+	default:
+		/* Reports of who was heard come twice a tick, and may be late for one that was
+		 * silent for almost its timeout: what it writes tells the leader at once. */
+		if (s->clock != NULL && r->err != ZK_ESESSIONMOVED)
+			session_clock_touch(s->clock, op->session_id, s->now_ms);
 		break;
 	}
 	if (p.conn != NULL) {

@@ -518,6 +518,24 @@ static void test_nothing_behind_its_end_makes_a_local_session_global(void **stat
 	assert_int_equal(tree_meta(server_tree(sim_server(w->s, f)))->ephemerals, 0);
 }
 
+/* Who was heard is told to the leader twice a tick, which may be too late for one that was silent
+ * for almost its timeout; a write goes there at once. */
+static void test_a_write_is_heard_by_the_leader_without_a_report(void **state)
+{
+	struct world *w = *state;
+	struct client *c = join(w, 0, follower(w));
+
+	sim_lose(w->s, SERVER_MSG_TOUCH);
+	client_pings(c, false);
+	for (int ms = 0; ms < 3 * client_timeout(c); ms += 500) {
+		client_create(c, ZK_OP_CREATE, "/s", "", ZK_CREATE_SEQUENTIAL);
+		sim_run(w->s, 500);
+		expect(w, 0, "create:0 ");
+	}
+	sim_run(w->s, 3 * client_timeout(c));
+	assert_int_equal(tree_meta(server_tree(sim_server(w->s, 0)))->sessions, 0);
+}
+
 /* ---- members ---- */
 
 static void write_some(struct world *w, int who, int count)
@@ -961,6 +979,7 @@ int main(void)
 		T(test_a_request_before_required_authentication_ends_the_connection, setup_auth),
 		T(test_a_full_disk_refuses_writes_and_answers_reads, setup3),
 		T(test_a_leaders_full_disk_refuses_to_make_a_local_session_global, setup_local),
+		T(test_a_write_is_heard_by_the_leader_without_a_report, setup3),
 		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
 		T(test_a_leader_lost_before_it_has_left_is_removed_by_the_next, setup_members),
 		T(test_who_returns_hears_a_leader_that_its_log_does_not_name, setup_members),
