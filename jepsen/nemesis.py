@@ -5,6 +5,7 @@ the same plan, though the machine's own timing decides what it meets. Faults tha
 touch a minority, one server at a time, and end only when that server is whole again: losing a majority's disks loses
 data in any such system, and shows nothing.
 """
+import errno
 import os
 import signal
 import struct
@@ -363,13 +364,23 @@ class DiskFull(Fault):
         self.full = self.random.sample(self.servers, self.random.choice([1, 1, 2, len(self.servers)]))
         spare = self.random.choice([0, 0, 1 << 20])
         for s in self.full:
-            st = os.statvfs(s.data)
-            count = max(0, st.f_bavail * st.f_frsize - spare)
-            with open(os.path.join(s.data, "filler"), "wb") as f:
-                if count:
-                    os.posix_fallocate(f.fileno(), 0, count)
+            self.fill(s.data, spare)
         self.nemesis.excused = {s for s in self.full}
         return f"{self.names(self.full)}, {spare >> 20} MiB left"
+
+    @staticmethod
+    def fill(folder, spare):
+        with open(os.path.join(folder, "filler"), "wb") as f:
+            while True:
+                st = os.statvfs(folder)
+                count = st.f_bavail * st.f_frsize - spare
+                try:
+                    if count > 0:
+                        os.posix_fallocate(f.fileno(), 0, count)
+                    return
+                except OSError as e:        # the server took of it meanwhile
+                    if e.errno != errno.ENOSPC:
+                        raise
 
     def end(self):
         for s in self.full:
