@@ -146,10 +146,11 @@ struct server {
 	bool write_refused;
 	struct { /* the leader's way from one list of members to another */
 		bool changing, finishing, failed;
-		/* Who is to get a vote is asked whether it may use one: it says so, with this
-		 * nonce. */
-		uint64_t asked_id, nonce;
-		bool may_vote;
+		/* Before votes are given or taken, those that count are asked whether they may use
+		 * theirs: who may says so, with the nonce of this change. */
+		uint64_t asked_for, nonce; /* asked_for: whose vote it is; 0: nobody is asked */
+		uint64_t told[RAFT_NODE_MEMBERS_MAX];
+		size_t told_count;
 		int64_t retry_at_ms, give_up_ms;
 	} members;
 	struct {
@@ -265,7 +266,7 @@ void watch_from_read(struct conn *c, const struct tree_read *r);
 void members_begin(struct server *s); /* this server leads from now on */
 void members_tick(struct server *s);
 void members_applied(struct server *s);
-void members_told(struct server *s, uint64_t from_id, uint64_t nonce); /* it may use a vote */
+void members_told(struct server *s, uint64_t from_id, uint64_t nonce); /* it may use its vote */
 
 /* server_state.c */
 void state_turn(struct server *s);

@@ -108,6 +108,7 @@ static void on_changed(void *owner, int rc, const struct pk_err *err)
 	struct server *s = owner;
 
 	s->members.changing = false;
+	s->members.asked_for = 0; /* for the next change they are asked anew */
 	if (rc == 0 || rc == PK_EEXIST)
 		return;
 	server_note(s, PK_LOG_WARN, "members.change", "error=\"%s\"", err->text);
@@ -164,8 +165,7 @@ void members_begin(struct server *s)
 {
 	s->members.changing = s->members.finishing = s->members.failed = false;
 	s->members.retry_at_ms = 0;
-	s->members.asked_id = 0;
-	s->members.may_vote = false;
+	s->members.asked_for = 0;
 	s->members.give_up_ms = 0;
 }
 
@@ -175,8 +175,45 @@ void members_applied(struct server *s)
 	members_begin(s);
 }
 
-/* Can those who would vote then decide anything: is a majority of them here and up to date? A vote
- * that is taken cannot be given back when they cannot. */
+/*
+ * A server that joins with an empty disk is mute until it has caught up, and may be mute still when
+ * its log is level. A group that needs its vote by then may elect nobody, ever. So who counts is
+ * asked, for each change anew: `subject` is whose vote is given or taken.
+ */
+static bool may_vote(struct server *s, uint64_t subject, uint64_t id)
+{
+	uint8_t body[8];
+
+	if (s->members.asked_for != subject) {
+		s->members.asked_for = subject;
+		s->members.nonce++;
+		s->members.told_count = 0;
+	}
+	for (size_t i = 0; i < s->members.told_count; i++)
+		if (s->members.told[i] == id)
+			return true;
+	pk_put_le64(body, s->members.nonce);
+	pk_ignore(s->out.peer_send(s->out.owner, id, NULL, SERVER_MSG_JOIN_ASK,
+				   pk_bytes(body, sizeof(body))),
+		  "asked again");
+	return false;
+}
+
+void members_told(struct server *s, uint64_t from_id, uint64_t nonce)
+{
+	if (s->members.asked_for == 0 || nonce != s->members.nonce)
+		return;
+	for (size_t i = 0; i < s->members.told_count; i++)
+		if (s->members.told[i] == from_id)
+			return;
+	if (s->members.told_count < PK_COUNT(s->members.told))
+		s->members.told[s->members.told_count++] = from_id;
+	if (!s->members.failed)
+		s->members.retry_at_ms = 0;
+}
+
+/* Can those who would vote then decide anything: is a majority of them here, up to date and not
+ * mute? A vote that is taken cannot be given back when they cannot. */
 static bool quorum_without(struct server *s, uint64_t id)
 {
 	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
@@ -191,7 +228,7 @@ static bool quorum_without(struct server *s, uint64_t id)
 		voters++;
 		ready += have[i].id == s->cfg.id ||
 			 (raft_node_progress(s->raft, have[i].id, &match, &recent) && recent &&
-			  match >= tree_meta(s->tree)->index);
+			  match >= tree_meta(s->tree)->index && may_vote(s, id, have[i].id));
 	}
 	return ready > voters / 2;
 }
@@ -205,17 +242,11 @@ static bool takes_vote(struct server *s, const struct raft_member *m)
 	return there != NULL && there->role == RAFT_NODE_VOTER && m->role != RAFT_NODE_VOTER;
 }
 
-/*
- * A vote goes to who has told that it may use it: a server that joins with an empty disk is mute
- * until it has caught up, and a group that needs its vote by then may elect nobody, ever. So it is
- * taken in without a vote first, and asked.
- */
+/* A vote goes to who has told that it may use it. So it is taken in without a vote first. */
 static bool may_get_vote(struct server *s, struct raft_member *m)
 {
 	struct raft_member have[RAFT_NODE_MEMBERS_MAX];
 	size_t count = raft_node_members(s->raft, have, PK_COUNT(have));
-	uint8_t body[8];
-
 	const struct raft_member *there = member_of(have, count, m->id);
 
 	/* A spare is sent nothing, and would stay mute. */
@@ -223,37 +254,17 @@ static bool may_get_vote(struct server *s, struct raft_member *m)
 		m->role = RAFT_NODE_STANDBY;
 		return true;
 	}
-	if (s->members.asked_id == m->id && s->members.may_vote)
-		return true;
-	if (s->members.asked_id != m->id) {
-		s->members.asked_id = m->id;
-		s->members.may_vote = false;
-		s->members.nonce++;
-	}
-	pk_put_le64(body, s->members.nonce);
-	pk_ignore(s->out.peer_send(s->out.owner, m->id, NULL, SERVER_MSG_JOIN_ASK,
-				   pk_bytes(body, sizeof(body))),
-		  "asked again");
-	return false;
-}
-
-void members_told(struct server *s, uint64_t from_id, uint64_t nonce)
-{
-	if (from_id == s->members.asked_id && nonce == s->members.nonce)
-		s->members.may_vote = true;
+	return may_vote(s, m->id, m->id);
 }
 
 static void change(struct server *s, struct raft_member *m)
 {
 	struct pk_err err = PK_ERR_INIT;
 
-	if (m->role == RAFT_NODE_VOTER && !may_get_vote(s, m)) {
-		s->members.retry_at_ms = s->now_ms + RETRY_MS;
-		return;
-	}
-	if (takes_vote(s, m) && !quorum_without(s, m->id)) {
+	if ((m->role == RAFT_NODE_VOTER && !may_get_vote(s, m)) ||
+	    (takes_vote(s, m) && !quorum_without(s, m->id))) {
 		s->members.retry_at_ms = s->now_ms +
-					 RETRY_MS; /* until they are, or it is given up */
+					 RETRY_MS; /* until they may, or it is given up */
 		return;
 	}
 	int rc = raft_node_change(s->raft, m->id, m->address, m->role, on_changed, s, &err);

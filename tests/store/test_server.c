@@ -725,6 +725,33 @@ static void test_no_vote_is_taken_while_the_others_could_not_decide(void **state
 	settle(w);
 }
 
+static void test_no_leader_leaves_behind_one_that_may_not_vote_yet(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s), mute = (l + 1) % 3;
+	char id[16];
+
+	join(w, 0, (l + 2) % 3);
+	sim_lose(w->s,
+		 SERVER_MSG_JOIN_TELL); /* its log is level soon, and it is mute all the same */
+	sim_crash(w->s, mute, true);
+	sim_wipe(w->s, mute);
+	sim_start(w->s, mute);
+	sim_run(w->s, 3000);
+	assert_true(sim_joining(w->s, mute));
+	snprintf(id, sizeof(id), "%d", l + 1);
+	leave(w, id);
+	sim_run(w->s, 2000);
+	expect(w, 0, "");
+	assert_int_equal(sim_leader(w->s), l);
+	sim_lose(w->s, 0);
+	sim_run(w->s, 3000);
+	expect(w, 0, "reconfig:0 ");
+	settle(w);
+	assert_int_not_equal(sim_leader(w->s), l);
+	assert_int_equal(members(w), 2);
+}
+
 static void test_the_leader_of_two_voters_does_not_leave_one_alone(void **state)
 {
 	struct world *w = *state;
@@ -986,6 +1013,7 @@ int main(void)
 		T(test_a_vote_reaches_a_candidate_that_the_voters_log_does_not_name, setup_members),
 		T(test_no_vote_is_given_to_one_that_may_not_use_it_yet, setup_one_and_a_spare),
 		T(test_no_vote_is_taken_while_the_others_could_not_decide, setup_members),
+		T(test_no_leader_leaves_behind_one_that_may_not_vote_yet, setup_members),
 		T(test_the_leader_of_two_voters_does_not_leave_one_alone, setup_members),
 		T(test_a_wiped_server_comes_back_to_the_same_leader, setup_small),
 		T(test_who_joins_has_no_vote_while_its_log_is_behind_its_state, setup_small),
