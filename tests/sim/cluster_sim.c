@@ -3,6 +3,7 @@
  *
  *     cluster_sim --seeds N [--from S]    N seeds, each in a process of its own
  *     cluster_sim --minutes M [--from S]  as many seeds as begin within M minutes
+ *     cluster_sim --jobs N                so many of them at once
  *     cluster_sim --seed S [-v]           one; a failure prints this command
  *     cluster_sim --seed S --only 3,7-9   of its faults only these; --clients N, --servers N: fewer
  *     cluster_sim --seed S --history FILE its history too, for paddock-check
@@ -27,6 +28,7 @@
 #include "tests/sim/cluster_history.h"
 #include "tests/sim/cluster_run.h"
 
+#define JOBS_MAX     16
 #define FAILURES_MAX 10 /* then it says what it has */
 #define SHRINKS_MAX  3  /* of them are cut down */
 
@@ -306,14 +308,22 @@ static const char *run_one(const struct plan *plan, struct totals *t)
 	return why != NULL ? text : NULL;
 }
 
-/* In a process of its own: an assertion that fails is one failed seed. */
-bool run_apart(const struct plan *plan, struct totals *one, char *why)
+/* One seed in a process of its own: an assertion that fails is one failed seed. */
+struct job {
+	pid_t pid;
+	int fd;
+	uint64_t seed;
+};
+
+struct outcome {
+	struct totals t;
+	char why[WHY_BYTES];
+};
+
+static struct job job_start(const struct plan *plan)
 {
-	int fds[2], status;
-	struct {
-		struct totals t;
-		char why[WHY_BYTES];
-	} got = { 0 };
+	struct outcome got = { 0 };
+	int fds[2];
 
 	fflush(stdout);
 	if (pipe(fds) != 0)
@@ -331,16 +341,32 @@ bool run_apart(const struct plan *plan, struct totals *one, char *why)
 		_exit(write(fds[1], &got, sizeof(got)) == sizeof(got) ? 0 : 2);
 	}
 	close(fds[1]);
-	ssize_t n = read(fds[0], &got, sizeof(got));
-	close(fds[0]);
-	if (waitpid(pid, &status, 0) != pid)
+	return (struct job){ .pid = pid, .fd = fds[0], .seed = plan->seed };
+}
+
+/* Waits for it. `why` takes WHY_BYTES; empty: all was well. */
+static bool job_end(const struct job *job, struct totals *one, char *why)
+{
+	struct outcome got = { 0 };
+	int status;
+
+	ssize_t n = read(job->fd, &got, sizeof(got));
+	close(job->fd);
+	if (waitpid(job->pid, &status, 0) != job->pid)
 		exit(2);
 	if (n != sizeof(got) || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		snprintf(why, WHY_BYTES, "it died (status %#x)", status), sim_sweep((int)pid);
+		snprintf(why, WHY_BYTES, "it died (status %#x)", status), sim_sweep((int)job->pid);
 	else
 		snprintf(why, WHY_BYTES, "%s", got.why);
 	*one = got.t;
 	return why[0] == 0;
+}
+
+bool run_apart(const struct plan *plan, struct totals *one, char *why)
+{
+	struct job job = job_start(plan);
+
+	return job_end(&job, one, why);
 }
 
 static void add(struct totals *t, const struct totals *one)
@@ -423,10 +449,11 @@ static void print_failure(const struct plan *plan, const char *why)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: cluster_sim [--seeds N | --minutes M] [--from S] [--seed S] "
-			"[--only FAULTS] "
-			"[--clients N] [--servers N] [--first] [--unrecorded] [--calm] [--twice] "
-			"[--whole] [--history FILE] [-v]\n");
+	fprintf(stderr,
+		"usage: cluster_sim [--seeds N | --minutes M] [--jobs N] [--from S] [--seed S] "
+		"[--only FAULTS] "
+		"[--clients N] [--servers N] [--first] [--unrecorded] [--calm] [--twice] "
+		"[--whole] [--history FILE] [-v]\n");
 	return 2;
 }
 
@@ -455,7 +482,8 @@ static void print_totals(const struct totals *t, double real)
 int main(int argc, char **argv)
 {
 	static struct plan plan, less;
-	uint64_t seeds = 1, from = 1, minutes = 0;
+	static struct job running[JOBS_MAX];
+	uint64_t seeds = 1, from = 1, minutes = 0, jobs = 1;
 	bool twice = false, one = false, whole = false;
 	uint64_t failures_max = FAILURES_MAX;
 	struct totals t = { 0 };
@@ -467,6 +495,8 @@ int main(int argc, char **argv)
 			seeds = strtoull(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--minutes") == 0 && more)
 			minutes = strtoull(argv[++i], NULL, 0), seeds = failures_max = UINT32_MAX;
+		else if (strcmp(argv[i], "--jobs") == 0 && more)
+			jobs = strtoull(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--from") == 0 && more)
 			from = strtoull(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--seed") == 0 && more)
@@ -494,19 +524,28 @@ int main(int argc, char **argv)
 		else
 			return usage();
 	}
+	if (jobs < 1 || jobs > JOBS_MAX)
+		return usage();
 	double start = now_s(), until = minutes > 0 ? start + 60.0 * (double)minutes : INFINITY;
-	for (uint64_t s = from; s < from + seeds && t.failed < failures_max && now_s() < until;
-	     s++) {
+	uint64_t next = from, ahead = one ? 0 : jobs;
+	for (uint64_t s = from; s < from + seeds && t.failed < failures_max; s++) {
 		struct totals this = { 0 }, again = { 0 };
 		bool ok;
 
+		for (; ahead > 0 && next < from + seeds && next < s + ahead && now_s() < until;
+		     next++) {
+			plan.seed = next;
+			running[next % JOBS_MAX] = job_start(&plan);
+		}
+		if (ahead > 0 && s == next) /* no time for more */
+			break;
 		plan.seed = s;
 		if (one) { /* in this very process, for the debugger */
 			const char *failed = run_one(&plan, &this);
 			ok = failed == NULL;
 			snprintf(why, sizeof(why), "%s", ok ? "" : failed);
 		} else {
-			ok = run_apart(&plan, &this, why);
+			ok = job_end(&running[s % JOBS_MAX], &this, why);
 		}
 		if (ok && twice && run_apart(&plan, &again, why) && again.hash != this.hash) {
 			ok = false;
@@ -527,6 +566,11 @@ int main(int argc, char **argv)
 			printf("  cut down: ");
 			print_failure(&less, why);
 		}
+	}
+	for (uint64_t s = from + t.seeds; s < next; s++) { /* begun before the last failure */
+		struct totals this;
+
+		pk_ignore(job_end(&running[s % JOBS_MAX], &this, why), "enough have failed");
 	}
 	print_totals(&t, now_s() - start);
 	return t.failed != 0;
