@@ -320,17 +320,41 @@ static enum check_rule rule_of(const struct armed *a)
 	return one_shot(a) ? CHECK_WATCH_FIRST : CHECK_WATCH_PERSISTENT;
 }
 
-/* Came and went while the client was away: setWatches sees nothing. */
+/* Is there a request of unknown outcome that may have deleted it above `from`, below `to`? */
+static bool may_have_gone(const struct check *c, const struct node *n, int64_t from, int64_t to)
+{
+	if (n->s.there == THERE_YES && (n->s.known & K_CZXID) != 0 && n->s.czxid <= from &&
+	    n->seen >= to)
+		return false; /* it is there to the end, and was seen */
+	for (uint32_t i = n->cands; i != NONE; i = c->cands.at[i].next) {
+		const struct cand *k = &c->cands.at[i];
+		/* one that was found out is a change; a part of a multi may have been written over
+		 */
+		if (k->kind == CAND_DELETE && (!k->used || k->sub != NONE) && k->floor < to &&
+		    k->most > from)
+			return true;
+	}
+	return false;
+}
+
+/* Came and went while the client was away, as far as is known: setWatches sees nothing. */
 static bool passed_by(const struct watching *w, const struct armed *a, int64_t zxid)
 {
 	const struct change *change;
-	int32_t last = 0;
+	int64_t there = 0;
+	bool gone = false;
 
 	if (!a->away || !a->absent || a->key.kind != HIST_WATCH_DATA)
 		return false;
-	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL && change->hi <= zxid; i++)
-		last = change->type;
-	return last == ZK_EVENT_DELETED;
+	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
+		if (change->type == ZK_EVENT_DELETED && change->lo < zxid) {
+			gone = true; /* when it went may not be told */
+		} else if (change->sure && change->hi <= zxid) {
+			gone = false;
+			there = change->hi;
+		}
+	}
+	return gone || may_have_gone(w->c, &w->c->nodes[a->key.path], there, zxid);
 }
 
 static void due_until(struct watching *w, uint32_t op_index, uint32_t session, int64_t zxid)

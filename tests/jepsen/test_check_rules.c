@@ -552,6 +552,54 @@ static void watch_reconnect(struct story *s, bool wrong)
 	gets(s, 2, "/a", "1", Z(2));
 }
 
+/* A node that came, and that a request without an answer may have taken away again, may have been
+ * gone when the watch was set again: nothing tells of it. */
+static void watch_reconnect_maybe_gone(struct story *s, bool wrong)
+{
+	watches(s, 2, ZK_OP_EXISTS, "/a", HIST_WATCH_DATA, NULL, Z(1));
+	session(s, 2, HIST_DISCONNECTED);
+	creates(s, 1, "/a", "", Z(2));
+	if (!wrong)
+		lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/a")));
+	session(s, 2, HIST_CONNECTED);
+	syncs(s, 2, Z(4));
+	if (wrong)
+		lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/a")));
+	syncs(s, 1, Z(6));
+}
+
+/* It is seen to be gone only later. */
+static void watch_reconnect_seen_gone(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(2), .mzxid = Z(2), .pzxid = Z(2) };
+
+	watches(s, 2, ZK_OP_EXISTS, "/a", HIST_WATCH_DATA, NULL, Z(1));
+	session(s, 2, HIST_DISCONNECTED);
+	creates(s, 1, "/a", "", Z(2));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/a")));
+	session(s, 2, HIST_CONNECTED);
+	syncs(s, 2, Z(4));
+	if (wrong)
+		gets_stat(s, 1, "/a", stat, Z(5));
+	gets(s, 1, "/a", NULL, Z(6));
+}
+
+/* It is seen to be there to the end. */
+static void watch_reconnect_not_gone(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(2), .mzxid = Z(2), .pzxid = Z(2) };
+
+	watches(s, 2, ZK_OP_EXISTS, "/a", HIST_WATCH_DATA, NULL, Z(1));
+	session(s, 2, HIST_DISCONNECTED);
+	creates(s, 1, "/a", "", Z(2));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/a")));
+	session(s, 2, HIST_CONNECTED);
+	if (!wrong)
+		told(s, 2, ZK_EVENT_CREATED, "/a");
+	syncs(s, 2, Z(4));
+	gets_stat(s, 1, "/a", stat, Z(6));
+}
+
 /* What a one-shot watch tells after a reconnect says nothing of what a lasting one missed. */
 static void watch_reconnect_lasting(struct story *s, bool wrong)
 {
@@ -1248,6 +1296,9 @@ static const struct {
 	{ "watch_recursive", CHECK_WATCH_PERSISTENT, watch_recursive },
 	{ "watch_order", CHECK_WATCH_ORDER, watch_order },
 	{ "watch_reconnect", CHECK_WATCH_RECONNECT, watch_reconnect },
+	{ "watch_reconnect_maybe_gone", CHECK_WATCH_RECONNECT, watch_reconnect_maybe_gone },
+	{ "watch_reconnect_seen_gone", CHECK_WATCH_RECONNECT, watch_reconnect_seen_gone },
+	{ "watch_reconnect_not_gone", CHECK_WATCH_RECONNECT, watch_reconnect_not_gone },
 	{ "watch_reconnect_lasting", CHECK_WATCH_PERSISTENT, watch_reconnect_lasting },
 	{ "watch_removed_by_the_library", CHECK_WATCH_ONCE, watch_removed_by_the_library },
 	{ "watch_changes_its_mode", CHECK_WATCH_ONCE, watch_changes_its_mode },
