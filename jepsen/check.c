@@ -499,6 +499,7 @@ void check_run(const struct history *h, const struct check_opts *opts, struct ch
 	free(c->cands.at);
 	free(c->versions.at);
 	free(c->changes.at);
+	free(c->kid_changes.at);
 	free(c->asked);
 	free(c->least_after);
 	free(c->known);

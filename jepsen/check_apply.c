@@ -50,6 +50,17 @@ void kid_unlink(struct check *c, struct node *n)
 	n->in_tree = false;
 }
 
+/* Remembered below n: who comes or goes. */
+void kid_note(struct check *c, struct node *n, int64_t zxid, int way)
+{
+	uint32_t index = c->kid_changes.count;
+
+	*HIST_PUSH(&c->kid_changes) = (struct kid_change){ .zxid = zxid,
+							   .older = n->kid_log,
+							   .way = (int8_t)way };
+	n->kid_log = index;
+}
+
 void kids_drop(struct check *c, struct node *n)
 {
 	struct node *at = n;
@@ -185,6 +196,7 @@ static void kid_changed(struct check *c, struct node *n, int way, int64_t zxid, 
 	keep_version(c, p, zxid != ZXID_UNKNOWN ? zxid : hi);
 	bool counted = c->inferring &&
 		       (zxid != ZXID_UNKNOWN ? zxid <= p->kids_seen : p->kids_seen > kid_seen);
+	kid_note(c, p, zxid != ZXID_UNKNOWN ? zxid : hi, zxid != ZXID_UNKNOWN ? way : 0);
 	if (way > 0)
 		kid_link(c, n);
 	else
@@ -209,7 +221,7 @@ static void kid_changed(struct check *c, struct node *n, int way, int64_t zxid, 
 	tell_change(c, p, ZK_EVENT_CHILDREN_CHANGED, zxid, kid_seen, hi);
 }
 
-static enum node_kind kind_of(const struct hop *op)
+enum node_kind kind_of(const struct hop *op)
 {
 	if (op->op == ZK_OP_CREATE_CONTAINER || op->op == ZK_OP_CREATE_TTL ||
 	    op->mode == ZK_CREATE_CONTAINER || op->mode == ZK_CREATE_TTL ||
@@ -283,6 +295,10 @@ void check_apply_create(struct check *c, uint32_t path, const struct hop *op, ui
 			c->nodes[n->parent].foggy = true;
 	}
 	changed(c, n, zxid);
+	if (!c->inferring) {
+		n->told = zxid;
+		n->kid_log = NONE;
+	}
 	if (zxid > n->kids_seen)
 		n->kids_seen = zxid;
 	if (zxid > n->acl_seen)
@@ -303,6 +319,8 @@ void check_apply_delete(struct check *c, uint32_t path, int64_t zxid, int64_t hi
 	n->s.there = THERE_NO;
 	n->s.known = 0;
 	changed(c, n, zxid);
+	if (!c->inferring)
+		n->told = zxid;
 	kid_changed(c, n, -1, zxid, was_seen, hi);
 }
 

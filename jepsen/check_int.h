@@ -93,6 +93,9 @@ struct node {
 	int64_t changed;           /* zxid of the last change */
 	int64_t acl_seen;          /* its list of rights was as it is at this zxid */
 	int64_t learned;           /* at this zxid a look was taken over rather than compared */
+	int64_t told;              /* a stat of it, or that it is not there, was of this zxid */
+	int64_t listed;            /* all its children's names were */
+	uint32_t kid_log;          /* newest of what came and went below it */
 	uint64_t name_hash;
 	uint32_t stamp; /* of a list that is being looked through */
 	bool watched, watch_root;
@@ -106,6 +109,13 @@ struct version {
 	struct state s;
 	int64_t until; /* it was so below this zxid */
 	uint32_t older;
+};
+
+/* A child came (+1) or went (-1) at this zxid; 0: there may be more than is told, up to it. */
+struct kid_change {
+	int64_t zxid;
+	uint32_t older;
+	int8_t way;
 };
 
 /* Something that watchers are told. */
@@ -130,6 +140,7 @@ struct check {
 	HIST_VEC(struct cand) cands;
 	HIST_VEC(struct version) versions;
 	HIST_VEC(struct change) changes;
+	HIST_VEC(struct kid_change) kid_changes;
 	/* answered writes by the time they were asked for, and the least zxid from there on */
 	struct sort_item *asked;
 	uint32_t asked_count;
@@ -238,6 +249,7 @@ enum check_rule check_why(struct check *c, const struct look *at, uint32_t path,
 void check_apply_create(struct check *c, uint32_t path, const struct hop *op, uint32_t op_index,
 			int64_t zxid, int64_t hi);
 void check_apply_delete(struct check *c, uint32_t path, int64_t zxid, int64_t hi);
+enum node_kind kind_of(const struct hop *op); /* that this create makes */
 void apply_set(struct check *c, uint32_t path, const struct hop *op, int64_t zxid, int64_t hi);
 void apply_acl(struct check *c, uint32_t path, const struct hop *op, int64_t zxid);
 void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t hi);
@@ -245,6 +257,7 @@ void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t 
 void apply_write(struct check *c, uint32_t op);
 void kid_link(struct check *c, struct node *n);
 void kid_unlink(struct check *c, struct node *n);
+void kid_note(struct check *c, struct node *n, int64_t zxid, int way);
 void kids_drop(struct check *c, struct node *n); /* all below it is not there */
 void owner_link(struct check *c, struct node *n);
 void owner_unlink(struct check *c, struct node *n);

@@ -58,6 +58,7 @@ static void nodes_new(struct check *c)
 				    .owner_prev = i,
 				    .cands = NONE,
 				    .kid_cands = NONE,
+				    .kid_log = NONE,
 				    .versions = NONE };
 		struct pk_bytes zookeeper = pk_bytes_str("/zookeeper");
 		n->system = pk_bytes_starts(path, zookeeper) &&
@@ -221,6 +222,8 @@ bool check_may_delete(const struct check *c, const struct node *n, int64_t zxid)
 
 static void resolve_group(struct check *c, const struct cand *k, int64_t zxid,
 			  const struct look *at);
+static bool may_be_gone(const struct check *c, const struct node *n, const struct look *at,
+			uint32_t *session);
 
 /* It happened: at zxid, or somewhere up to the look. */
 static void use_cand(struct check *c, uint32_t index, uint32_t path, int64_t zxid,
@@ -292,6 +295,45 @@ static int64_t self_changed(const struct node *n)
 	return n->s.mzxid > n->s.czxid ? n->s.mzxid : n->s.czxid;
 }
 
+/* It happened at zxid, but others came after it, or may have: what no look has shown since is not
+ * known. */
+static void blur(struct check *c, struct node *n, enum cand_kind kind, int64_t zxid)
+{
+	bool set_since = (n->s.known & K_MZXID) != 0 && n->s.mzxid > zxid;
+	unsigned unknown = 0;
+
+	switch (kind) {
+	case CAND_SET:
+		unknown = K_VERSION | (set_since ? 0 : K_MZXID | K_MTIME | K_DATA | K_BYTES);
+		break;
+	case CAND_ACL:
+		unknown = K_AVERSION | K_ACL;
+		break;
+	case CAND_CREATE:
+	case CAND_CREATE_SEQ:
+	case CAND_DELETE: /* another node, maybe */
+		unknown = K_ALL;
+		if (n->parent != NONE && c->nodes[n->parent].kids_seen < zxid)
+			c->nodes[n->parent].s.known &= (uint16_t) ~(K_CREATES | K_COUNT | K_PZXID);
+		break;
+	}
+	if (n->s.there != THERE_YES || n->told >= zxid)
+		return;
+	if ((unknown & K_OWNER) != 0)
+		owner_unlink(c, n);
+	n->s.known &= (uint16_t)~unknown;
+}
+
+/* Is it open which node it is that is there: was it inferred, and may it have come and gone more
+ * than once? */
+static bool any_of_several(const struct check *c, const struct node *n, const struct look *at)
+{
+	uint32_t session;
+
+	return n->s.there == THERE_YES && (n->s.known & K_CZXID) == 0 &&
+	       (check_may_delete(c, n, at->zxid) || may_be_gone(c, n, at, &session));
+}
+
 /* The other parts of a multi of which one happened at zxid. */
 static void resolve_group(struct check *c, const struct cand *first, int64_t zxid,
 			  const struct look *at)
@@ -312,8 +354,13 @@ static void resolve_group(struct check *c, const struct cand *first, int64_t zxi
 		if (changed > zxid || n->learned >= zxid || (n->seen < zxid && !fits) ||
 		    (n->s.there == THERE_YES && (n->s.mzxid == zxid || n->s.czxid == zxid))) {
 			c->cands.at[k].used = true; /* written over: nothing can be told of it */
+			blur(c, n, kind, zxid);
 		} else if (n->seen >= zxid && !without_it(c, n, k, zxid)) {
 			c->cands.at[k].used = true; /* others may have undone it, or been it */
+			blur(c, n, kind, zxid);
+		} else if ((kind == CAND_SET || kind == CAND_ACL) && any_of_several(c, n, at)) {
+			c->cands.at[k].used = true; /* perhaps it happened to an earlier one */
+			blur(c, n, kind, zxid);
 		} else if (n->seen >= zxid) {
 			struct pk_bytes name = hist_path(c->h, path);
 			check_bad_op(c, CHECK_MULTI_ATOMIC, op,
@@ -466,7 +513,24 @@ static uint32_t find_create(const struct check *c, const struct node *n, const s
 	return found;
 }
 
-/* One of several that may have made it: nothing but that it is there can be told, and none is used
+/* May one that goes by itself have made it? */
+static bool maybe_fleeting(const struct check *c, const struct node *n, int64_t zxid)
+{
+	uint32_t k = n->cands;
+
+	for (; k != NONE; k = c->cands.at[k].next)
+		if (usable(&c->cands.at[k], CAND_CREATE, zxid) &&
+		    kind_of(cand_asked(c, &c->cands.at[k])) != NODE_PLAIN)
+			return true;
+	k = n->parent != NONE ? c->nodes[n->parent].kid_cands : NONE;
+	for (; k != NONE; k = c->cands.at[k].next_kid)
+		if (usable(&c->cands.at[k], CAND_CREATE_SEQ, zxid) &&
+		    kind_of(cand_asked(c, &c->cands.at[k])) != NODE_PLAIN)
+			return true;
+	return false;
+}
+
+/* One of several that may have made it: little but that it is there can be told, and none is used
  * up. */
 static void create_by_some(struct check *c, uint32_t index, struct node *n, int64_t zxid,
 			   const struct look *at)
@@ -477,9 +541,12 @@ static void create_by_some(struct check *c, uint32_t index, struct node *n, int6
 	c->inferring = true;
 	check_apply_create(c, n->path, cand_asked(c, k), k->op, zxid, at->zxid);
 	c->inferring = was;
+	n->s.known &= (uint16_t) ~(K_DATA | K_BYTES | K_ACL);
+	if (!maybe_fleeting(c, n, at->zxid))
+		return;
 	owner_unlink(c, n);
 	n->s.kind = NODE_UNKNOWN;
-	n->s.known &= (uint16_t) ~(K_OWNER | K_DATA | K_BYTES | K_ACL);
+	n->s.known &= (uint16_t)~K_OWNER;
 }
 
 bool force_there(struct check *c, uint32_t path, const struct look *at)
@@ -491,6 +558,8 @@ bool force_there(struct check *c, uint32_t path, const struct look *at)
 	if (n->s.there == THERE_UNKNOWN) {
 		forget(c, n, THERE_YES);
 		kid_link(c, n);
+		if (n->parent != NONE)
+			kid_note(c, &c->nodes[n->parent], at->zxid, 0);
 		return true;
 	}
 	uint32_t fitting, k = find_create(c, n, at, NULL, &fitting);
@@ -511,10 +580,11 @@ static void forget_kids(struct check *c, struct node *n, const struct look *at)
 	uint32_t kid = n->first_kid, session;
 
 	n->s.known &= (uint16_t)~K_KIDS;
+	kid_note(c, n, at->zxid, 0);
 	while (kid != NONE) {
 		struct node *k = &c->nodes[kid];
 		kid = k->next_kid;
-		if (k->cands == NONE && !may_be_gone(c, k, at, &session))
+		if (!check_may_delete(c, k, at->zxid) && !may_be_gone(c, k, at, &session))
 			continue;
 		owner_unlink(c, k);
 		kid_unlink(c, k);
@@ -528,8 +598,8 @@ static void forget_kids(struct check *c, struct node *n, const struct look *at)
 	}
 }
 
-/* How many children may have gone without our knowing. Those that are counted and not known by name
- * came from creates of unknown outcome: their owners may have ended. */
+/* How many children may have gone without our knowing. Those that are not known by name, counted or
+ * not, came from creates of unknown outcome or were forgotten: their owners may have ended. */
 static uint32_t kids_maybe_gone(struct check *c, struct node *n, const struct look *at)
 {
 	uint32_t count = count_usable(c, n, CAND_DELETE, true, at->zxid), session;
@@ -537,6 +607,7 @@ static uint32_t kids_maybe_gone(struct check *c, struct node *n, const struct lo
 	if ((n->s.known & (K_KIDS | K_COUNT)) == K_COUNT &&
 	    n->s.num_children > (int64_t)n->s.kid_count)
 		count += (uint32_t)n->s.num_children - n->s.kid_count;
+	count += (n->s.known & (K_KIDS | K_COUNT)) == 0;
 	for (uint32_t kid = n->first_kid; kid != NONE; kid = c->nodes[kid].next_kid)
 		count += may_be_gone(c, &c->nodes[kid], at, &session);
 	return count;
@@ -691,10 +762,12 @@ static uint32_t child_id(struct check *c, const struct node *n, struct pk_bytes 
 }
 
 /* The list is taken over: who is on it is there, nobody else. */
-static void learn_kids(struct check *c, struct node *n, struct pk_bytes names)
+static void learn_kids(struct check *c, struct node *n, const struct look *at,
+		       struct pk_bytes names)
 {
 	struct pk_bytes left = names, name;
 
+	kid_note(c, n, at->zxid, 0);
 	c->stamp++;
 	while (hist_name_next(&left, &name)) {
 		uint32_t id = child_id(c, n, name);
@@ -724,13 +797,16 @@ static void learn(struct check *c, struct node *n, const struct look *at, const 
 	const unsigned main_fields = K_CZXID | K_MZXID | K_VERSION;
 	struct state *m = &n->s;
 
+	bool value = s->stat != NULL || s->has_data; /* else nothing of its own was shown */
 	if (m->there == THERE_UNKNOWN ||
-	    (!s->absent && (m->known & main_fields) != main_fields && at->zxid > n->learned))
+	    (value && (m->known & main_fields) != main_fields && at->zxid > n->learned))
 		n->learned = at->zxid;
 	if (m->there == THERE_UNKNOWN) {
 		forget(c, n, s->absent ? THERE_NO : THERE_YES);
-		if (!s->absent)
+		if (!s->absent && n->parent != NONE) {
 			kid_link(c, n);
+			kid_note(c, &c->nodes[n->parent], at->zxid, 0);
+		}
 	}
 	if (s->absent)
 		return;
@@ -756,7 +832,7 @@ static void learn(struct check *c, struct node *n, const struct look *at, const 
 			owner_link(c, n);
 		}
 		if (t->num_children == 0 && (m->known & K_KIDS) == 0)
-			learn_kids(c, n, PK_BYTES_NONE);
+			learn_kids(c, n, at, PK_BYTES_NONE);
 		m->known |= K_ALL & ~(K_DATA | K_ACL | K_KIDS);
 	}
 	if (s->has_data) {
@@ -767,7 +843,7 @@ static void learn(struct check *c, struct node *n, const struct look *at, const 
 			m->known |= K_DATA;
 	}
 	if (s->has_names && (m->known & K_KIDS) == 0)
-		learn_kids(c, n, s->names);
+		learn_kids(c, n, at, s->names);
 	if (s->has_acl) {
 		m->acl = s->acl;
 		m->known |= K_ACL;
@@ -786,6 +862,10 @@ static void confirm(struct node *n, const struct look *at, const struct seen *s)
 		n->seen = at->lo;
 	if ((s->absent || s->stat != NULL) && at->lo > n->kids_seen)
 		n->kids_seen = at->lo;
+	if ((s->absent || s->stat != NULL) && at->lo > n->told)
+		n->told = at->lo;
+	if (s->has_names && at->lo > n->listed)
+		n->listed = at->lo;
 }
 
 /* ---- explaining ---- */
@@ -971,18 +1051,81 @@ static bool explain_numbers(struct check *c, struct node *n, const struct look *
 	return true;
 }
 
-/* It is another node than was known: the one that was there went, and this one came. */
+/* Children that came, or were seen, behind this zxid are not those of a node that went before it:
+ * they are taken out of its list. */
+struct kids {
+	HIST_VEC(uint32_t) ids;
+};
+
+static void kids_take(struct check *c, struct node *n, int64_t zxid, struct kids *out)
+{
+	for (uint32_t id = n->first_kid; id != NONE;) {
+		struct node *kid = &c->nodes[id];
+		bool came = (kid->s.known & K_CZXID) != 0 && kid->s.czxid > zxid;
+		id = kid->next_kid;
+		if (!came && kid->seen <= zxid && n->listed <= zxid)
+			continue;
+		kid_unlink(c, kid);
+		*HIST_PUSH(&out->ids) = kid->path;
+	}
+}
+
+/* They are back below the node that was made at that zxid, and what they did to its numbers is done
+ * again. */
+static void kids_give(struct check *c, struct node *n, int64_t zxid, struct kids *kids)
+{
+	bool unsure = false;
+	struct state *m = &n->s;
+
+	for (uint32_t i = 0; i < kids->ids.count; i++) {
+		struct node *kid = &c->nodes[kids->ids.at[i]];
+		if (kid->s.there == THERE_YES)
+			kid_link(c, kid);
+		else
+			unsure = true;
+	}
+	free(kids->ids.at);
+	for (uint32_t i = n->kid_log; i != NONE; i = c->kid_changes.at[i].older) {
+		const struct kid_change *k = &c->kid_changes.at[i];
+		if (k->zxid <= zxid)
+			continue;
+		unsure |= k->way == 0;
+		m->num_children += k->way;
+		m->creates += k->way > 0;
+		m->pzxid = k->zxid > m->pzxid ? k->zxid : m->pzxid;
+	}
+	if (unsure)
+		m->known &= (uint16_t) ~(K_KIDS | K_COUNT | K_CREATES | K_PZXID);
+}
+
+/* It is another node than was known: the one that was there went, and this one came. That may have
+ * been long ago: all that is known to have happened below it since stays. */
 static bool explain_made(struct check *c, struct node *n, const struct look *at,
 			 const struct seen *s)
 {
-	int64_t seen = n->seen;
+	int64_t seen = n->seen, zxid = s->stat != NULL ? s->stat->czxid : ZXID_UNKNOWN;
+	bool gone = n->s.there != THERE_YES;
+	struct look before = *at;
+	struct kids kids = { 0 };
 
-	if (n->s.there == THERE_YES &&
-	    ((s->stat != NULL && !free_zxid(c, s->stat->czxid, seen, at)) ||
-	     !force_absent(c, n->path, at)))
-		return false;
-	n->seen = seen;
-	return explain_create(c, n, at, s);
+	if (!gone && zxid != ZXID_UNKNOWN) {
+		if (!free_zxid(c, zxid, seen, at))
+			return false;
+		before.zxid = zxid;
+		before.lo = zxid < at->lo ? zxid : at->lo;
+		kids_take(c, n, zxid, &kids);
+	}
+	gone = gone || force_absent(c, n->path, &before);
+	n->seen = gone ? seen : n->seen;
+	bool made = gone && explain_create(c, n, at, s);
+	if (made && zxid != ZXID_UNKNOWN) {
+		kids_give(c, n, zxid, &kids);
+		return true;
+	}
+	for (uint32_t i = 0; i < kids.ids.count; i++)
+		kid_link(c, &c->nodes[kids.ids.at[i]]);
+	free(kids.ids.at);
+	return made;
 }
 
 void force_made(struct check *c, uint32_t path, const struct zk_stat *stat, const struct look *at)
@@ -1007,12 +1150,12 @@ static void explain(struct check *c, struct node *n, const struct look *at, cons
 			return;
 		d = differ(&n->s, s);
 	}
-	if ((d & (K_MZXID | K_VERSION | K_BYTES | K_DATA)) == K_VERSION) {
-		if (!explain_version(c, n, at, s))
-			return;
-		d = differ(&n->s, s);
-	} else if ((d & (K_MZXID | K_VERSION | K_BYTES | K_DATA)) != 0) {
-		if (!explain_set(c, n, at, s))
+	unsigned value = d & (K_MZXID | K_VERSION | K_BYTES | K_DATA);
+	if (value != 0) {
+		bool told = (n->s.known & K_CZXID) != 0; /* else it may be another node */
+		if (!(value == K_VERSION ? explain_version(c, n, at, s)
+					 : explain_set(c, n, at, s)) &&
+		    (told || !explain_made(c, n, at, s)))
 			return;
 		d = differ(&n->s, s);
 	}

@@ -555,12 +555,16 @@ static bool past(const struct watching *w, const struct armed *a, uint32_t i,
 static const struct change *change_for(const struct watching *w, const struct armed *a,
 				       const struct hwatch *e, uint32_t *at)
 {
+	int64_t answered = w->watchers[a->key.session].answered;
 	const struct change *change;
+	bool maybe_gone = false; /* with a change that its client may not hear of */
 
 	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
 		if (comes_later(w, e, change))
 			return NULL;
-		if (past(w, a, i, change))
+		bool unheard = maybe_gone && change->hi <= answered && !a->away;
+		maybe_gone |= one_shot(a) && !change->open && fires(a, change->type);
+		if (unheard || past(w, a, i, change))
 			continue;
 		if (change->path == e->path && change->type == e->event && !was_told(a, i)) {
 			*at = i;

@@ -737,6 +737,29 @@ static void watch_spent_unheard_and_set(struct story *s, bool wrong)
 	gets(s, 2, "/a", "2", Z(6));
 }
 
+/* One that may have gone so does not tell of what its client has seen since: another one does. */
+static void watch_spent_unheard_beside_another(struct story *s, bool wrong)
+{
+	uint64_t call = asks(s, 1,
+			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
+
+	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	creates(s, 1, "/a", "0", Z(1));
+	creates(s, 1, "/b", "0", Z(2));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(2));
+	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(3));
+	sets(s, 1, "/a", "hidden", Z(4));
+	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(5));
+	sets(s, 1, "/a", "unheard", Z(6));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/", HIST_WATCH_RECURSIVE, "", Z(6));
+	sets(s, 1, "/b", "1", Z(7));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/b");
+	sets(s, 1, "/a", "2", Z(8));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "2", Z(8));
+}
+
 static void may_close(struct story *s, const char *path)
 {
 	struct hist_part asked = part(ZK_OP_SET_ACL, path);
@@ -1230,6 +1253,169 @@ static void numbers_after_a_loss(struct story *s, bool wrong)
 	gets_stat(s, 1, "/q", stat, Z(8));
 }
 
+/* What is known to have happened below a node since it was made again happened to the new one. */
+static void made_again_before_its_child(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(3),
+				.mzxid = Z(3),
+				.pzxid = Z(wrong ? 3 : 5),
+				.cversion = wrong ? 0 : 1,
+				.num_children = wrong ? 0 : 1 };
+
+	creates(s, 1, "/a", "", Z(1));
+	lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a")));
+	lost(s, 3, asks_create(s, 3, "/a", 0));
+	creates(s, 1, "/a/x", "", Z(5));
+	gets_stat(s, 1, "/a", stat, Z(6));
+}
+
+/* Those who were there before it are not among its children. */
+static void made_again_behind_its_children(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(4),
+				.mzxid = Z(4),
+				.pzxid = Z(5),
+				.cversion = wrong ? 2 : 1,
+				.num_children = wrong ? 2 : 1 };
+
+	creates(s, 1, "/a", "", Z(1));
+	creates(s, 1, "/a/x", "", Z(2));
+	lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a/x")));
+	lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a")));
+	lost(s, 3, asks_create(s, 3, "/a", 0));
+	creates(s, 1, "/a/y", "", Z(5));
+	gets_stat(s, 1, "/a", stat, Z(6));
+}
+
+/* One of two creates made it, and a part of a multi that comes to light later changed it. */
+static void lost_set_of_a_lost_create(struct story *s, bool wrong)
+{
+	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/b", "1"),
+				     part_data(ZK_OP_SET_DATA, "/a", "1") };
+	struct zk_stat stat = {
+		.czxid = Z(2), .mzxid = Z(4), .pzxid = Z(2), .version = 1, .data_length = 1
+	};
+
+	gets(s, 1, "/a", NULL, Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	lost(s, 2, asks_create(s, 2, "/a", 0));
+	lost(s, 3, asks_create(s, 3, "/a", 0));
+	lost(s, 3, asks_multi(s, 3, parts, 2));
+	lists(s, 1, "/a", "", Z(5));
+	gets_stat(s, 1, "/b", stat, Z(6));
+	stat.czxid = stat.pzxid = Z(3);
+	stat.version = wrong ? 2 : 1;
+	gets_stat(s, 1, "/a", stat, Z(6));
+}
+
+/* If it may have been made again since, the part may have been another's. */
+static void lost_set_of_an_earlier_node(struct story *s, bool wrong)
+{
+	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/b", "1"),
+				     part_data(ZK_OP_SET_DATA, "/a", "1") };
+	struct zk_stat stat = {
+		.czxid = Z(2), .mzxid = Z(4), .pzxid = Z(2), .version = 1, .data_length = 1
+	};
+
+	gets(s, 1, "/a", NULL, Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	lost(s, 2, asks_create(s, 2, "/a", 0));
+	lost(s, 3, asks_create(s, 3, "/a", 0));
+	lost(s, 3, asks_multi(s, 3, parts, 2));
+	if (!wrong)
+		lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a")));
+	lists(s, 1, "/a", "", Z(7));
+	gets_stat(s, 1, "/b", stat, Z(8));
+	stat = (struct zk_stat){ .czxid = Z(6), .mzxid = Z(6), .pzxid = Z(6) };
+	gets_stat(s, 1, "/a", stat, Z(8));
+}
+
+/* A node that only a list has told of may be another by the time of its first stat. */
+static void made_again_before_its_first_stat(struct story *s, bool wrong)
+{
+	struct hist_part first = part_data(ZK_OP_CREATE, "/a", "1");
+	struct zk_stat stat = { .czxid = Z(5), .mzxid = Z(5), .pzxid = Z(5) };
+
+	gets(s, 1, "/a", NULL, Z(1));
+	lost(s, 2, asks(s, 2, first));
+	lists(s, 1, "/a", "", Z(3));
+	if (!wrong)
+		lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a")));
+	lost(s, 3, asks_create(s, 3, "/a", 0));
+	gets_stat(s, 1, "/a", stat, Z(6));
+}
+
+static void may_go(struct story *s, const char *path)
+{
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, path)));
+}
+
+/* All that is known of /q is lost twice while an ephemeral is below it. Its session ends. */
+static void ends_below_a_forgotten_parent(struct story *s,
+					  void (*lose)(struct story *, const char *))
+{
+	struct zk_stat root = { .pzxid = Z(1), .cversion = 1, .num_children = 1 };
+	struct zk_stat stat = {
+		.czxid = Z(1), .mzxid = Z(1), .pzxid = Z(2), .cversion = 1, .num_children = 1
+	};
+
+	creates(s, 1, "/q", "", Z(1));
+	creates_mode(s, 2, "/q/e", ZK_CREATE_EPHEMERAL, "/q/e", Z(2));
+	lose(s, "/q/e");
+	may_go(s, "/q");
+	gets_stat(s, 1, "/", root, Z(3));
+	gets_stat(s, 1, "/q", stat, Z(3));
+	lost(s, 3, asks_create(s, 3, "/z", 0));
+	root.pzxid = Z(4);
+	root.cversion = root.num_children = 2;
+	gets_stat(s, 1, "/", root, Z(5));
+	creates(s, 1, "/q/x", "", Z(6));
+	closes(s, 2, Z(7));
+	syncs(s, 1, Z(7));
+}
+
+/* That somebody may have set its ACL makes nobody forget an ephemeral. */
+static void ephemeral_not_forgotten(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(1),
+				.mzxid = Z(1),
+				.pzxid = Z(wrong ? 6 : 7),
+				.cversion = 3,
+				.num_children = 1 };
+
+	ends_below_a_forgotten_parent(s, may_close);
+	gets_stat(s, 1, "/q", stat, Z(8));
+}
+
+/* One that may have been deleted went then, or with its session. */
+static void ephemeral_forgotten(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(1),
+				.mzxid = Z(1),
+				.pzxid = Z(wrong ? 8 : 7),
+				.cversion = 3,
+				.num_children = 1 };
+
+	ends_below_a_forgotten_parent(s, may_go);
+	creates(s, 1, "/b", "", Z(8));
+	gets_stat(s, 1, "/q", stat, Z(9));
+}
+
+/* Who was there before, and was neither listed nor counted, goes with its session. */
+static void untold_child_goes_with_its_session(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(1),
+				.mzxid = Z(1),
+				.pzxid = Z(wrong ? 8 : 7),
+				.cversion = 3,
+				.num_children = 1 };
+
+	creates(s, 1, "/q/x", "", Z(6));
+	closes(s, 2, Z(7));
+	creates(s, 1, "/b", "", Z(8));
+	gets_stat(s, 1, "/q", stat, Z(9));
+}
+
 /* Where no transaction takes a session up again, what was lost before may still happen. */
 static void fifo_without_a_barrier(struct story *s, bool wrong)
 {
@@ -1287,6 +1473,14 @@ static const struct {
 	{ "made_again_before_its_session_ended", CHECK_EPHEMERAL_STAYS,
 	  made_again_before_its_session_ended },
 	{ "numbers_after_a_loss", CHECK_STAT, numbers_after_a_loss },
+	{ "made_again_before_its_child", CHECK_STAT, made_again_before_its_child },
+	{ "made_again_behind_its_children", CHECK_STAT, made_again_behind_its_children },
+	{ "lost_set_of_a_lost_create", CHECK_STAT, lost_set_of_a_lost_create },
+	{ "lost_set_of_an_earlier_node", CHECK_MULTI_ATOMIC, lost_set_of_an_earlier_node },
+	{ "made_again_before_its_first_stat", CHECK_STAT, made_again_before_its_first_stat },
+	{ "ephemeral_not_forgotten", CHECK_STAT, ephemeral_not_forgotten },
+	{ "ephemeral_forgotten", CHECK_STAT, ephemeral_forgotten },
+	{ "untold_child_goes_with_its_session", CHECK_STAT, untold_child_goes_with_its_session },
 	{ "fifo_without_a_barrier", CHECK_FIFO, fifo_without_a_barrier },
 	{ "watch_first", CHECK_WATCH_FIRST, watch_first },
 	{ "watch_first_late", CHECK_WATCH_FIRST, watch_first_late },
@@ -1306,6 +1500,8 @@ static const struct {
 	{ "watch_half_still_tells", CHECK_WATCH_ONCE, watch_half_still_tells },
 	{ "watch_spent_unheard", CHECK_WATCH_FIRST, watch_spent_unheard },
 	{ "watch_spent_unheard_and_set", CHECK_WATCH_FIRST, watch_spent_unheard_and_set },
+	{ "watch_spent_unheard_beside_another", CHECK_WATCH_PERSISTENT,
+	  watch_spent_unheard_beside_another },
 	{ "watch_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
 	  watch_closed_by_a_lost_set_acl },
 	{ "watch_maybe_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
