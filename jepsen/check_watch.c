@@ -369,7 +369,11 @@ static void due_until(struct watching *w, uint32_t op_index, uint32_t session, i
 		if (a == NULL || a->heap != d.heap)
 			continue;
 		uint32_t i;
-		const struct change *change = next_due(w, a, &i); /* schedule found it */
+		const struct change *change = next_due(w, a, &i);
+		if (change == NULL || change->hi != d.zxid) { /* that one was excused since */
+			schedule(w, a);
+			continue;
+		}
 		if (s->catching_up && passed_by(w, a, zxid)) {
 			a->next = list_after(w, a, zxid);
 			schedule(w, a);
@@ -555,16 +559,12 @@ static bool past(const struct watching *w, const struct armed *a, uint32_t i,
 static const struct change *change_for(const struct watching *w, const struct armed *a,
 				       const struct hwatch *e, uint32_t *at)
 {
-	int64_t answered = w->watchers[a->key.session].answered;
 	const struct change *change;
-	bool maybe_gone = false; /* with a change that its client may not hear of */
 
 	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
 		if (comes_later(w, e, change))
 			return NULL;
-		bool unheard = maybe_gone && change->hi <= answered && !a->away;
-		maybe_gone |= one_shot(a) && !change->open && fires(a, change->type);
-		if (unheard || past(w, a, i, change))
+		if (past(w, a, i, change))
 			continue;
 		if (change->path == e->path && change->type == e->event && !was_told(a, i)) {
 			*at = i;
@@ -584,6 +584,23 @@ static bool missed_something(const struct watching *w, const struct armed *a)
 	return a->away && change_at(w, a, a->next) != NULL;
 }
 
+/* Answers came over a sure change, and it was not told: the watch had gone before, with one that
+ * its client may not hear of. The client does not know, and takes it off with the next event there.
+ */
+static bool spent(const struct watching *w, const struct armed *a)
+{
+	int64_t answered = w->watchers[a->key.session].answered;
+	const struct change *change;
+
+	if (!one_shot(a) || a->away)
+		return false;
+	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL && change->hi <= answered;
+	     i++)
+		if (change->sure && change->hi > a->must && fires(a, change->type))
+			return true;
+	return false;
+}
+
 struct told {
 	struct armed *watches[HIST_WATCHES + 64];
 	uint32_t count;
@@ -594,7 +611,11 @@ static void gather(struct watching *w, const struct hwatch *e, struct told *t)
 	t->count = 0;
 	for (uint32_t kind = 1; kind < HIST_WATCH_RECURSIVE; kind++) {
 		struct armed *a = find(w, e->session, e->path, kind);
-		if (a != NULL && fires(a, e->event))
+		if (a == NULL || !fires(a, e->event))
+			continue;
+		if (spent(w, a))
+			disarm(w, a);
+		else
 			t->watches[t->count++] = a;
 	}
 	if (!w->c->recursive_watches || e->event == ZK_EVENT_CHILDREN_CHANGED)

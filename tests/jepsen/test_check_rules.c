@@ -769,6 +769,38 @@ static void may_close(struct story *s, const char *path)
 	lost(s, 3, asks(s, 3, asked));
 }
 
+/* A spent one is no reason to take an event of a lasting watch for that of an older change. */
+static void watch_spent_beside_a_lasting(struct story *s, bool wrong)
+{
+	uint64_t call = asks(s, 1,
+			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
+
+	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
+	sets(s, 1, "/a", "hidden", Z(3));
+	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(4));
+	sets(s, 1, "/a", "unheard", Z(5));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(5));
+	sets(s, 1, "/a", "2", Z(6));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "2", Z(6));
+}
+
+/* Its client takes it off with the event of the lasting one, and does not set it again. */
+static void watch_spent_and_taken_off(struct story *s, bool wrong)
+{
+	watch_spent_beside_a_lasting(s, false);
+	if (wrong)
+		watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "2", Z(6));
+	session(s, 2, HIST_DISCONNECTED);
+	sets(s, 1, "/a", "3", Z(7));
+	session(s, 2, HIST_CONNECTED);
+	gets(s, 2, "/a", "3", Z(7));
+}
+
 /* A setACL of unknown outcome, which the set's stat tells of, hides what was set. */
 static void watch_closed_by_a_lost_set_acl(struct story *s, bool wrong)
 {
@@ -843,6 +875,27 @@ static void watch_of_an_unknown_change(struct story *s, bool wrong)
 	if (!wrong)
 		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
 	gets(s, 2, "/a", "2", Z(4));
+}
+
+/* An event that may be another's excuses one change, and makes no later one due at once. */
+static void watch_of_an_excused_change(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates(s, 1, "/b", "0", Z(2));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/", HIST_WATCH_RECURSIVE, "", Z(2));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_RECURSIVE, "", Z(2));
+	lost(s, 1, asks(s, 1, part_data(ZK_OP_CREATE, "/a/x", "")));
+	deletes(s, 3, "/a/x", Z(4));
+	told(s, 2, ZK_EVENT_DELETED, "/a/x");
+	sets(s, 3, "/b", "1", Z(5));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/b");
+	creates(s, 3, "/a/x", "", Z(6));
+	told(s, 2, ZK_EVENT_CREATED, "/a/x");
+	gets(s, 2, "/a/x", "", Z(6));
+	sets(s, 3, "/b", "2", Z(7));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/b");
+	gets(s, 2, "/b", "2", Z(7));
 }
 
 /* Within one zxid the order of events is the server's affair, those that nobody is owed too. */
@@ -1502,6 +1555,8 @@ static const struct {
 	{ "watch_spent_unheard_and_set", CHECK_WATCH_FIRST, watch_spent_unheard_and_set },
 	{ "watch_spent_unheard_beside_another", CHECK_WATCH_PERSISTENT,
 	  watch_spent_unheard_beside_another },
+	{ "watch_spent_beside_a_lasting", CHECK_WATCH_PERSISTENT, watch_spent_beside_a_lasting },
+	{ "watch_spent_and_taken_off", CHECK_WATCH_RECONNECT, watch_spent_and_taken_off },
 	{ "watch_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
 	  watch_closed_by_a_lost_set_acl },
 	{ "watch_maybe_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
@@ -1509,6 +1564,7 @@ static const struct {
 	{ "watch_reconnect_twice", CHECK_WATCH_ONCE, watch_reconnect_twice },
 	{ "watch_of_an_unknown_sequence", CHECK_WATCH_ONCE, watch_of_an_unknown_sequence },
 	{ "watch_of_an_unknown_change", CHECK_WATCH_PERSISTENT, watch_of_an_unknown_change },
+	{ "watch_of_an_excused_change", CHECK_WATCH_PERSISTENT, watch_of_an_excused_change },
 	{ "watch_order_in_one_zxid", CHECK_WATCH_PERSISTENT, watch_order_in_one_zxid },
 	{ "watch_order_in_one_zxid_turned", CHECK_WATCH_ONCE, watch_order_in_one_zxid_turned },
 	{ "watch_of_an_ephemeral_gone_before", CHECK_WATCH_PERSISTENT,

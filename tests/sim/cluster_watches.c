@@ -171,6 +171,16 @@ static bool one_shot(enum watched k)
 	return k == WATCHED_DATA || k == WATCHED_EXIST || k == WATCHED_CHILD;
 }
 
+/* Whatever it was sent for: who hears of it takes off all its one-shot watches that it could be of.
+ */
+static bool takes_off(const struct watched_path *p, const struct told *t)
+{
+	bool child = p->kind == WATCHED_CHILD;
+
+	return one_shot(p->kind) && strcmp(p->path, t->path) == 0 &&
+	       (t->type == ZK_EVENT_DELETED || child == (t->type == ZK_EVENT_CHILDREN_CHANGED));
+}
+
 /* The events of one zxid that this client is to be told of, in *out (room for `most`). */
 static size_t group(struct watches *w, size_t from, size_t to, size_t *out)
 {
@@ -235,6 +245,9 @@ static bool explain(struct watches *w, size_t from, size_t to, size_t *at, bool 
 			break;
 		}
 		done[j] = true;
+		for (size_t k = w->count; k-- > 0;)
+			if (w->all[k].spent && takes_off(&w->all[k], t))
+				drop_at(w, k);
 		++*at;
 	}
 	for (size_t i = w->count; i-- > 0;) {
@@ -287,8 +300,7 @@ void watches_lost(struct watches *w)
 	if (w->again) { /* those that were told at once are gone */
 		for (size_t i = 0; i < w->came_count; i++)
 			for (size_t j = w->count; j-- > 0;)
-				if (one_shot(w->all[j].kind) &&
-				    strcmp(w->all[j].path, w->came[i].path) == 0)
+				if (takes_off(&w->all[j], &w->came[i]))
 					drop_at(w, j);
 	} else if (!advance(w, model_zxid(sim_model(w->sim)), true, why)) {
 		sim_violate(w->sim, "C7 when the connection was lost: %s", why);
