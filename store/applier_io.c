@@ -95,7 +95,7 @@ int applier_start(struct applier **out, struct net_loop *loop, applier_done_f *d
 		  struct pk_err *err)
 {
 	struct applier *a = pk_alloc(sizeof(*a));
-	sigset_t all, before;
+	sigset_t before;
 
 	a->magic = APPLIER_MAGIC;
 	a->done = done;
@@ -105,10 +105,11 @@ int applier_start(struct applier **out, struct net_loop *loop, applier_done_f *d
 	PK_ASSERT(rc == 0);
 	rc = pthread_cond_init(&a->changed, NULL);
 	PK_ASSERT(rc == 0);
-	/* Blocked here and inherited: the thread has no moment in which it could take a signal. */
-	sigfillset(&all);
-	rc = pthread_sigmask(SIG_SETMASK, &all, &before);
+	/* Blocked here and inherited: the thread has no moment in which it could take a signal. Not
+	 * those that a page raises which cannot be read: blocked, they would end the process. */
+	rc = pthread_sigmask(SIG_SETMASK, NULL, &before);
 	PK_ASSERT(rc == 0);
+	net_thread_block_signals();
 	int thread_rc = pthread_create(&a->thread, NULL, applier_thread, a);
 	rc = pthread_sigmask(SIG_SETMASK, &before, NULL);
 	PK_ASSERT(rc == 0);

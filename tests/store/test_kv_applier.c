@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "net/loop.h"
 #include "store/applier_io.h"
@@ -170,6 +172,53 @@ static void test_a_failed_commit_is_reported_with_its_words(void **state)
 	free(big);
 }
 
+static void on_bus_error(int signum)
+{
+	(void)signum;
+	_exit(kv_in_pages() ? PK_EXIT_DAMAGE : 1);
+}
+
+static void commit_to_a_file_cut_short(struct fix *f)
+{
+	fix_open(f);
+	struct rig r = rig_make(f);
+	char *path = pk_asprintf("%s/data.mdb", f->dir);
+
+	signal(SIGABRT, SIG_DFL);
+	signal(SIGBUS, on_bus_error);
+	rig_start(&r);
+	r.rounds_left = 1;
+	put_round(&r, 1);
+	applier_submit(r.applier, kv_commit_begin(r.f->kv));
+	net_loop_run(r.loop);
+	put_round(&r, 2);
+	if (truncate(path, 2 * 4096) != 0) /* what is left: LMDB's two meta pages */
+		_exit(2);
+	r.rounds_left = 1;
+	applier_submit(r.applier, kv_commit_begin(r.f->kv));
+	net_loop_run(r.loop);
+	_exit(3);
+}
+
+static void test_a_page_that_cannot_be_read_on_the_thread_is_told_by_the_handler(void **state)
+{
+	struct fix *f = *state;
+	int status;
+
+	kv_close(f->kv);
+	f->kv = NULL;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		commit_to_a_file_cut_short(f);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), PK_EXIT_DAMAGE);
+	remove_dir(f->dir);
+	assert_int_equal(mkdir(f->dir, 0700), 0);
+	fix_open(f);
+}
+
 static int signals_here;
 
 static void on_usr1(int signum)
@@ -211,6 +260,7 @@ int main(void)
 		T(test_stop_waits_for_the_job_and_reports_nothing),
 		T(test_stop_of_an_idle_applier_returns_at_once),
 		T(test_a_failed_commit_is_reported_with_its_words),
+		T(test_a_page_that_cannot_be_read_on_the_thread_is_told_by_the_handler),
 		T(test_signals_stay_with_the_thread_that_started_the_applier),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
