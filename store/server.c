@@ -1005,9 +1005,13 @@ static void delete_container(void *arg, struct pk_bytes path)
 
 static void leader_tick(struct server *s)
 {
-	if (!s->established || s->write_refused)
+	if (!s->established)
 		return;
+	/* With a full disk as well: it takes no more of it than the end that a client asks for, and
+	 * others may wait for what the dead one held. */
 	session_clock_tick(s->clock, s->now_ms, expire_session, s);
+	if (s->write_refused)
+		return;
 	members_tick(s);
 	if (s->cfg.container_check_ms > 0 && s->now_ms >= s->container_at_ms) {
 		int64_t most = (int64_t)s->cfg.container_per_minute * s->cfg.container_check_ms /

@@ -503,6 +503,24 @@ static void test_a_leaders_full_disk_refuses_to_make_a_local_session_global(void
 	expect(w, 0, "create:0 ");
 }
 
+static void test_a_session_expires_though_the_leaders_disk_is_full(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w);
+	struct client *dead = join(w, 0, f), *alive = join(w, 1, f);
+
+	client_create(dead, ZK_OP_CREATE, "/lock", "1", ZK_CREATE_EPHEMERAL);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:0 ");
+	sim_refuse_writes(w->s, sim_leader(w->s), true);
+	client_drop(dead);
+	sim_run(w->s, 3 * client_timeout(dead));
+	client_ask(alive, ZK_OP_EXISTS, "/lock", false);
+	sim_run(w->s, 500);
+	expect(w, 1, "exists:-101 ");
+	assert_int_equal(tree_meta(server_tree(sim_server(w->s, f)))->sessions, 1);
+}
+
 static void test_nothing_behind_its_end_makes_a_local_session_global(void **state)
 {
 	struct world *w = *state;
@@ -1006,6 +1024,7 @@ int main(void)
 		T(test_a_request_before_required_authentication_ends_the_connection, setup_auth),
 		T(test_a_full_disk_refuses_writes_and_answers_reads, setup3),
 		T(test_a_leaders_full_disk_refuses_to_make_a_local_session_global, setup_local),
+		T(test_a_session_expires_though_the_leaders_disk_is_full, setup3),
 		T(test_a_write_is_heard_by_the_leader_without_a_report, setup3),
 		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
 		T(test_a_leader_lost_before_it_has_left_is_removed_by_the_next, setup_members),
