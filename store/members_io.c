@@ -99,6 +99,8 @@ int members_load(const char *dir, const char *file, struct raft_member *members,
 	int rc = pk_file_read(path, MEMBERS_BYTES_MAX, &text, err);
 
 	pk_ignore(pk_buf_str(&text), "it ends in a NUL from here on");
+	if (rc == 0 && text.len == 0) /* one that began to join before it knew of anybody */
+		rc = pk_err_set(err, PK_ENOENT, "%s names nobody", path);
 	if (rc == 0)
 		rc = parse(path, &text, members, count, err);
 	pk_buf_release(&text);

@@ -22,7 +22,8 @@
 PK_CHECKED int members_save(const char *dir, const struct raft_member *members, size_t count,
 			    struct pk_err *err);
 /* From `file`, which has that form. *count becomes how many, at most RAFT_NODE_MEMBERS_MAX.
- * PK_ENOENT: no such file. PK_ECORRUPT: not one of ours, whole; both untouched then. */
+ * PK_ENOENT: no such file, or an empty one. PK_ECORRUPT: not one of ours, whole; both untouched
+ * then. */
 PK_CHECKED int members_load(const char *dir, const char *file, struct raft_member *members,
 			    size_t *count, struct pk_err *err);
 

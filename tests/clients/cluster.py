@@ -254,10 +254,14 @@ class Cluster:
         self.close()
 
     def start(self):
+        new = all(server.starts == 0 for server in self.servers)
         for server in self.servers:
             if not server.running:
                 server.start()
         self.wait_ready()
+        if new:     # one that came late joins what the others founded, and may not vote before it has
+            wait_for("a vote for every server", lambda: not any(os.path.exists(os.path.join(s.folder, "data", "joining"))
+                                                                for s in self.servers), READY_SECONDS)
         return self
 
     def wait_ready(self, seconds=READY_SECONDS):
