@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "clients"))
@@ -500,9 +499,20 @@ def damaged_majority_stops():
         cluster.stop()
 
 
+def signs_of_life(server):
+    """What a damaged server shows on its way, from its first line to when it serves."""
+    def said(text):
+        return lambda: text in log_of(server)
+
+    def there(name):
+        return lambda: os.path.exists(os.path.join(data(server), name))
+    return [said("Z "), said("damage"), there("healing"), there("joining"), said("damage.aside"), said("node.start"),
+            said("raft.role"), server.mode]
+
+
 @scenario
 def killed_while_it_heals():
-    """kill -9 at some moment after the start of a damaged server, again and again: it is whole in the end."""
+    """kill -9 at each sign of a damaged server's way, again and again: it is whole in the end."""
     with Cluster("ours", 3, AGAIN) as cluster:
         cluster.start()
         victim = cluster.followers()[0]
@@ -515,7 +525,8 @@ def killed_while_it_heals():
             (flip_in_log if round % 2 else cut_state)(victim)
             for _ in range(3):
                 victim.start()
-                time.sleep(chance.uniform(0.005, 0.12))
+                sign = chance.choice(signs_of_life(victim))     # or it had shown that before, and gets through
+                wait_for("a sign of it", lambda: sign() or victim.mode() or not victim.running, 30, 0.001)
                 victim.kill()
             victim.start()
             wait_for("it has caught up", lambda: victim.mode() == "follower" and
