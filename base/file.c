@@ -32,3 +32,14 @@ int pk_file_read(const char *path, size_t most, struct pk_buf *out, struct pk_er
 	pk_ignore(close(fd), "it was only read");
 	return rc;
 }
+
+int pk_dir_sync(const char *path, struct pk_err *err)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return pk_err_sys(err, errno, "open %s", path);
+	int rc = fsync(fd) == 0 ? 0 : pk_err_sys(err, errno, "sync directory %s", path);
+	pk_ignore(close(fd), "it was only read");
+	return rc;
+}

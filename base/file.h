@@ -1,5 +1,5 @@
 /*
- * base/file.h - small files, whole. For start-up: it blocks.
+ * base/file.h - small files, whole, and names that outlive a crash. For start-up: it blocks.
  */
 #ifndef PK_BASE_FILE_H
 #define PK_BASE_FILE_H
@@ -12,5 +12,9 @@
  * then. */
 PK_CHECKED int pk_file_read(const char *path, size_t bytes_max, struct pk_buf *out,
 			    struct pk_err *err);
+
+/* What was made, renamed or removed in the directory is durable when it returns. The code of the
+ * errno, with the path in the text. */
+PK_CHECKED int pk_dir_sync(const char *path, struct pk_err *err);
 
 #endif

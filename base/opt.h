@@ -76,17 +76,6 @@ struct pk_opt {
 #define PK_OPT_TYPE_LIST   struct pk_strs
 
 #define PK_OPT_FIELD(type, field) PK_OPT_TYPE_##type field;
-#define PK_OPT_ROW(owner, field, name_, type_, dflt_, least_, most_, unit_, group_, help_)         \
-	{ .name = (name_),                                                                         \
-	  .type = PK_OPT_##type_,                                                                  \
-	  .dflt = (dflt_),                                                                         \
-	  .least = (least_),                                                                       \
-	  .most = (most_),                                                                         \
-	  .unit = (unit_),                                                                         \
-	  .group = (group_),                                                                       \
-	  .help = (help_),                                                                         \
-	  .offset = offsetof(owner, field) },
-/* The same of a row that has a letter. */
 #define PK_OPT_ROW_LETTER(owner, letter_, field, name_, type_, dflt_, least_, most_, unit_,        \
 			  group_, help_)                                                           \
 	{ .name = (name_),                                                                         \
@@ -99,6 +88,7 @@ struct pk_opt {
 	  .help = (help_),                                                                         \
 	  .offset = offsetof(owner, field),                                                        \
 	  .letter = (letter_) },
+#define PK_OPT_ROW(owner, field, ...) PK_OPT_ROW_LETTER(owner, 0, field, __VA_ARGS__)
 
 /* Set every field to its default. A default that its own row refuses is a bug of ours: asserted. */
 void pk_opt_defaults(const struct pk_opt *rows, size_t count, void *to);

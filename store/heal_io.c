@@ -35,16 +35,6 @@ static bool go_on(const struct heal_dirs *d, struct pk_err *err)
 	return false;
 }
 
-static int sync_path(const char *path, struct pk_err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int rc = fd >= 0 && fsync(fd) == 0 ? 0 : pk_err_sys(err, errno, "sync %s", path);
-
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
 static int write_file(const char *path, struct pk_bytes text, struct pk_err *err)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -68,9 +58,9 @@ static int move(const char *from_dir, const char *name, const char *to_dir, stru
 			 : pk_err_sys(err, errno, "rename %s to %s", from, to);
 
 	if (rc == 0)
-		rc = sync_path(to_dir, err);
+		rc = pk_dir_sync(to_dir, err);
 	if (rc == 0)
-		rc = sync_path(from_dir, err);
+		rc = pk_dir_sync(from_dir, err);
 	free(from);
 	free(to);
 	return rc;
@@ -263,7 +253,7 @@ static int write_joining(const struct heal_dirs *d, struct pk_err *err)
 		pk_buf_clear(&text);
 	int rc = write_file(path, pk_buf_bytes(&text), err);
 	if (rc == 0)
-		rc = sync_path(d->data, err);
+		rc = pk_dir_sync(d->data, err);
 	pk_buf_release(&text);
 	free(members);
 	free(path);
@@ -337,12 +327,12 @@ static int move_all(const struct heal_dirs *d, const struct heal_record *r, stru
 	if (rc == 0)
 		rc = !go_on(d, err) ? err->code
 		     : unlink(mark) == 0 || errno == ENOENT
-			     ? sync_path(d->data, err)
+			     ? pk_dir_sync(d->data, err)
 			     : pk_err_sys(err, errno, "remove %s", mark);
 	if (rc == 0)
 		rc = !go_on(d, err) ? err->code
 		     : rename(healing, healed) == 0
-			     ? sync_path(d->data, err)
+			     ? pk_dir_sync(d->data, err)
 			     : pk_err_sys(err, errno, "rename %s to %s", healing, healed);
 	free(data_to);
 	free(log_to);
@@ -363,7 +353,7 @@ static int begin(const struct heal_dirs *d, const struct heal_record *r, struct 
 	if (rc == 0)
 		rc = !go_on(d, err) ? err->code
 		     : rename(fresh, path) == 0
-			     ? sync_path(d->data, err)
+			     ? pk_dir_sync(d->data, err)
 			     : pk_err_sys(err, errno, "rename %s to %s", fresh, path);
 	pk_buf_release(&text);
 	free(path);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/crc.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/mutant.h"
 
@@ -108,19 +109,6 @@ static int lock_dir(struct kv_env *e, struct pk_err *err)
 						       "%s is held: the directory is in use", path)
 					  : pk_err_sys(err, errno, "lock %s", path);
 	free(path);
-	return rc;
-}
-
-static int sync_dir(const char *dir, struct pk_err *err)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = 0;
-
-	if (fd < 0)
-		return pk_err_sys(err, errno, "open %s", dir);
-	if (fsync(fd) != 0)
-		rc = pk_err_sys(err, errno, "sync directory %s", dir);
-	close(fd);
 	return rc;
 }
 
@@ -267,7 +255,7 @@ int kv_env_open(struct kv_env *e, const struct kv_config *cfg, bool alone, struc
 	if (rc == 0)
 		rc = open_dbi(e, err);
 	if (rc == 0 && cfg->sync)
-		rc = sync_dir(e->dir, err);
+		rc = pk_dir_sync(e->dir, err);
 	if (rc != 0)
 		kv_env_close(e);
 	return rc;
@@ -335,7 +323,7 @@ void kv_env_in_pages(bool in)
 	g_in_pages = in;
 }
 
-int kv_env_get(MDB_cursor *cur, MDB_val *key, MDB_val *val, MDB_cursor_op op)
+static int cursor_get(MDB_cursor *cur, MDB_val *key, MDB_val *val, MDB_cursor_op op)
 {
 	g_in_pages = 1;
 	int rc = mdb_cursor_get(cur, key, val, op);
@@ -469,7 +457,7 @@ static struct pk_bytes value_of(const struct kv_env *e, MDB_val key, MDB_val val
 	return pk_bytes(val.mv_data, val.mv_size - KV_SUM_BYTES);
 }
 
-struct pk_bytes kv_env_val(const struct kv_env *e, MDB_val key, MDB_val val)
+static struct pk_bytes sound_value(const struct kv_env *e, MDB_val key, MDB_val val)
 {
 	struct pk_bytes v = value_of(e, key, val);
 
@@ -483,14 +471,14 @@ static void check_neighbour(struct kv_env *e, MDB_val key, MDB_val val)
 {
 	check_leaf(e, key);
 	if (value_of(e, key, val).len <= e->page_bytes)
-		pk_ignore(kv_env_val(e, key, val), "that it is sound is all");
+		pk_ignore(sound_value(e, key, val), "that it is sound is all");
 }
 
 /* What stands before the cursor, or at the end when `op` is MDB_LAST, must be below `key`. */
 static bool check_below(struct kv_env *e, MDB_cursor *cur, MDB_cursor_op op, struct pk_bytes key)
 {
 	MDB_val k, v;
-	int rc = kv_env_get(cur, &k, &v, op);
+	int rc = cursor_get(cur, &k, &v, op);
 
 	if (rc == MDB_NOTFOUND)
 		return false;
@@ -505,7 +493,7 @@ static bool check_below(struct kv_env *e, MDB_cursor *cur, MDB_cursor_op op, str
 bool kv_env_find(struct kv_env *e, MDB_cursor *cur, struct pk_bytes key, struct pk_bytes *val)
 {
 	MDB_val k = kv_mdb(key), v;
-	int rc = kv_env_get(cur, &k, &v, MDB_SET_RANGE);
+	int rc = cursor_get(cur, &k, &v, MDB_SET_RANGE);
 
 	if (rc != 0 && rc != MDB_NOTFOUND)
 		kv_env_stop(rc, "get", e);
@@ -513,7 +501,7 @@ bool kv_env_find(struct kv_env *e, MDB_cursor *cur, struct pk_bytes key, struct 
 		int order = pk_bytes_cmp(kv_bytes(k), key);
 
 		if (order == 0) {
-			*val = kv_env_val(e, k, v);
+			*val = sound_value(e, k, v);
 			return true;
 		}
 		if (MUTANT(record_neighbours_ignored))
@@ -530,12 +518,12 @@ bool kv_env_seek(struct kv_env *e, MDB_cursor *cur, struct pk_bytes from, struct
 		 struct pk_bytes *val)
 {
 	MDB_val k = kv_mdb(from), v;
-	int rc = kv_env_get(cur, &k, &v, from.len > 0 ? MDB_SET_RANGE : MDB_FIRST);
+	int rc = cursor_get(cur, &k, &v, from.len > 0 ? MDB_SET_RANGE : MDB_FIRST);
 
 	if (rc == 0 && from.len > 0) {
 		if (pk_bytes_cmp(kv_bytes(k), from) < 0)
 			record_stop(e, "keys out of order behind one that was looked for", from);
-		rc = kv_env_get(cur, &k, &v,
+		rc = cursor_get(cur, &k, &v,
 				check_below(e, cur, MDB_PREV, from) ? MDB_NEXT : MDB_FIRST);
 	} else if (rc == MDB_NOTFOUND) {
 		check_below(e, cur, MDB_LAST, from);
@@ -545,7 +533,7 @@ bool kv_env_seek(struct kv_env *e, MDB_cursor *cur, struct pk_bytes from, struct
 	if (rc != 0)
 		kv_env_stop(rc, "seek", e);
 	check_leaf(e, k);
-	*val = kv_env_val(e, k, v);
+	*val = sound_value(e, k, v);
 	*key = kv_bytes(k);
 	return true;
 }
@@ -553,14 +541,14 @@ bool kv_env_seek(struct kv_env *e, MDB_cursor *cur, struct pk_bytes from, struct
 bool kv_env_next(struct kv_env *e, MDB_cursor *cur, struct pk_bytes *key, struct pk_bytes *val)
 {
 	MDB_val k, v;
-	int rc = kv_env_get(cur, &k, &v, MDB_NEXT);
+	int rc = cursor_get(cur, &k, &v, MDB_NEXT);
 
 	if (rc == MDB_NOTFOUND)
 		return false;
 	if (rc != 0)
 		kv_env_stop(rc, "walk", e);
 	check_leaf(e, k);
-	*val = kv_env_val(e, k, v);
+	*val = sound_value(e, k, v);
 	if (pk_bytes_cmp(*key, kv_bytes(k)) >= 0)
 		record_stop(e, "keys that do not rise", kv_bytes(k));
 	*key = kv_bytes(k);

@@ -56,13 +56,12 @@ void kv_env_grow(struct kv_env *e, uint64_t bytes);
  * (pk_damage_stop). What this does not see: a whole page of the past, and a branch whose head or
  * index hides some of its leaves; those are left to the digest.
  */
-/* While another call of LMDB's than kv_env_get may meet damaged pages: kv_in_pages is true. */
+
+/* Around calls of LMDB's other than those below, which may meet damaged pages: kv_in_pages. */
 void kv_env_in_pages(bool in);
-int kv_env_get(MDB_cursor *cur, MDB_val *key, MDB_val *val, MDB_cursor_op op); /* LMDB's code */
 PK_CHECKED int kv_env_put(MDB_cursor *cur, struct pk_bytes key, struct pk_bytes val,
 			  unsigned int flags); /* an LMDB code; *_put's flags */
-/* The value of a record that LMDB gave, without its sum. Borrowed as LMDB's is. */
-struct pk_bytes kv_env_val(const struct kv_env *e, MDB_val key, MDB_val val);
+/* True and *val, borrowed until the transaction ends; false: there is no such key. */
 bool kv_env_find(struct kv_env *e, MDB_cursor *cur, struct pk_bytes key, struct pk_bytes *val);
 /* To the first key that is not below `from`; kv_env_next: to the one behind *key, where the cursor
  * is. False: there is none. *key and *val are borrowed until the transaction ends. */

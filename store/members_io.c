@@ -25,16 +25,6 @@ static void put_text(const struct raft_member *members, size_t count, struct pk_
 	pk_buf_release(&lines);
 }
 
-static int sync_dir(const char *dir, struct pk_err *err)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = fd >= 0 && fsync(fd) == 0 ? 0 : pk_err_sys(err, errno, "sync %s", dir);
-
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
 int members_save(const char *dir, const struct raft_member *members, size_t count,
 		 struct pk_err *err)
 {
@@ -54,7 +44,7 @@ int members_save(const char *dir, const struct raft_member *members, size_t coun
 		if (fd >= 0)
 			close(fd);
 		if (rc == 0)
-			rc = sync_dir(dir, err);
+			rc = pk_dir_sync(dir, err);
 	}
 	pk_buf_release(&text);
 	pk_buf_release(&old);

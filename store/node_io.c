@@ -932,11 +932,8 @@ static int write_joining(const struct node *n, struct pk_err *err)
 		rc = pk_err_sys(err, errno, "create %s", path);
 	if (fd >= 0)
 		close(fd);
-	fd = rc == 0 ? open(n->cfg->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (rc == 0 && (fd < 0 || fsync(fd) != 0))
-		rc = pk_err_sys(err, errno, "sync %s", n->cfg->data_dir);
-	if (fd >= 0)
-		close(fd);
+	if (rc == 0)
+		rc = pk_dir_sync(n->cfg->data_dir, err);
 	free(path);
 	return rc;
 }

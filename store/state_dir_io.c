@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #define PATH_BYTES 4200
@@ -26,17 +27,6 @@ static void generation_path(const struct state_dir *d, uint64_t generation, char
 	snprintf(to, PATH_BYTES, "%s/state-%" PRIu64, d->dir, generation);
 }
 
-static int sync_dir(const char *path, struct pk_err *err)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return pk_err_sys(err, errno, "open %s", path);
-	int rc = fsync(fd) == 0 ? 0 : pk_err_sys(err, errno, "sync %s", path);
-	close(fd);
-	return rc;
-}
-
 static int make_generation(struct state_dir *d, uint64_t generation, struct pk_err *err)
 {
 	char path[PATH_BYTES];
@@ -44,7 +34,7 @@ static int make_generation(struct state_dir *d, uint64_t generation, struct pk_e
 	generation_path(d, generation, path);
 	if (mkdir(path, 0700) != 0)
 		return pk_err_sys(err, errno, "make %s", path);
-	return sync_dir(d->dir, err);
+	return pk_dir_sync(d->dir, err);
 }
 
 static void remove_tree(const char *path)
@@ -106,7 +96,7 @@ static int write_current(const struct state_dir *d, uint64_t generation, struct 
 	close(fd);
 	if (rc == 0 && rename(tmp, path) != 0)
 		rc = pk_err_sys(err, errno, "rename %s to %s", tmp, path);
-	return rc == 0 ? sync_dir(d->dir, err) : rc;
+	return rc == 0 ? pk_dir_sync(d->dir, err) : rc;
 }
 
 static void sweep(struct state_dir *d)
