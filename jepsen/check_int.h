@@ -43,6 +43,7 @@ struct cand {
 	uint32_t path;
 	uint32_t next, next_kid; /* of the path; of its parent */
 	int64_t floor, most;     /* it happened above floor, and not above most, if at all */
+	int64_t placed;          /* used, for it surely happened at this zxid, unseen; 0 */
 	enum cand_kind kind;
 	bool used;
 };

@@ -204,14 +204,25 @@ static bool usable(const struct cand *k, enum cand_kind kind, int64_t zxid)
 	return !k->used && k->kind == kind && k->floor < zxid;
 }
 
+/* A set whose zxid another part of its multi told, when the node it changed was not yet known. */
+static bool placed(const struct cand *k, const struct node *n, int64_t zxid)
+{
+	bool born = (n->s.known & K_CZXID) == 0 || n->s.czxid <= k->placed;
+
+	return (k->kind == CAND_SET || k->kind == CAND_ACL) && k->placed > n->seen && born &&
+	       k->placed <= zxid;
+}
+
 static uint32_t count_usable(const struct check *c, const struct node *n, enum cand_kind kind,
 			     bool kids, int64_t zxid)
 {
 	uint32_t count = 0;
 
 	for (uint32_t i = kids ? n->kid_cands : n->cands; i != NONE;
-	     i = kids ? c->cands.at[i].next_kid : c->cands.at[i].next)
-		count += usable(&c->cands.at[i], kind, zxid);
+	     i = kids ? c->cands.at[i].next_kid : c->cands.at[i].next) {
+		const struct cand *k = &c->cands.at[i];
+		count += usable(k, kind, zxid) || (k->kind == kind && placed(k, n, zxid));
+	}
 	return count;
 }
 
@@ -234,6 +245,7 @@ static void use_cand(struct check *c, uint32_t index, uint32_t path, int64_t zxi
 	bool was_inferring = c->inferring, was_multi = c->in_multi;
 
 	k->used = true;
+	k->placed = 0;
 	c->report->unknown_happened += k->sub == NONE || c->h->ops.at[k->op].subs == k->sub;
 	if (zxid != ZXID_UNKNOWN && zxid > k->most)
 		check_bad_op(
@@ -354,6 +366,7 @@ static void resolve_group(struct check *c, const struct cand *first, int64_t zxi
 		if (changed > zxid || n->learned >= zxid || (n->seen < zxid && !fits) ||
 		    (n->s.there == THERE_YES && (n->s.mzxid == zxid || n->s.czxid == zxid))) {
 			c->cands.at[k].used = true; /* written over: nothing can be told of it */
+			c->cands.at[k].placed = zxid;
 			blur(c, n, kind, zxid);
 		} else if (n->seen >= zxid && !without_it(c, n, k, zxid)) {
 			c->cands.at[k].used = true; /* others may have undone it, or been it */
@@ -483,7 +496,7 @@ static uint32_t find_create(const struct check *c, const struct node *n, const s
 		if (!usable(cand, CAND_CREATE, stat != NULL ? stat->czxid : at->zxid) ||
 		    !owner_fits(c, cand, seen))
 			continue;
-		if (stat != NULL && stat->mzxid == stat->czxid &&
+		if (stat != NULL && stat->version == 0 &&
 		    (asked->data_bytes != (uint32_t)stat->data_length ||
 		     (seen->has_data && asked->data_bytes > 0 &&
 		      asked->data_hash != seen->data_hash)))
@@ -503,7 +516,7 @@ static uint32_t find_create(const struct check *c, const struct node *n, const s
 		    !owner_fits(c, cand, seen))
 			continue;
 		const struct hop *asked = cand_asked(c, cand);
-		if (seen != NULL && seen->has_data && stat != NULL && stat->mzxid == stat->czxid &&
+		if (seen != NULL && seen->has_data && stat != NULL && stat->version == 0 &&
 		    asked->data_bytes > 0 && asked->data_hash != seen->data_hash)
 			continue;
 		if (found == NONE)
@@ -908,15 +921,22 @@ static bool explain_set(struct check *c, struct node *n, const struct look *at,
 	    (more < 1 || more > count_usable(c, n, CAND_SET, false, t->mzxid)))
 		return false;
 	for (uint32_t k = n->cands; k != NONE; k = c->cands.at[k].next) {
-		const struct hop *asked = cand_asked(c, &c->cands.at[k]);
-		if (!usable(&c->cands.at[k], CAND_SET, t->mzxid) ||
+		const struct cand *cand = &c->cands.at[k];
+		const struct hop *asked = cand_asked(c, cand);
+		bool just = cand->kind == CAND_SET && cand->placed == t->mzxid;
+		if ((!usable(cand, CAND_SET, t->mzxid) && !just) ||
 		    asked->data_bytes != (uint32_t)t->data_length ||
 		    (s->has_data && asked->data_bytes > 0 && asked->data_hash != s->data_hash))
 			continue;
+		if (just) {
+			fits = k;
+			hashes = 1;
+			break;
+		}
 		hashes += fitting == 0 || asked->data_hash != hash;
 		hash = asked->data_hash;
 		fitting++;
-		if (fits == NONE || t->mzxid <= c->cands.at[k].most)
+		if (fits == NONE || t->mzxid <= cand->most)
 			fits = k;
 	}
 	if (fits == NONE)
@@ -1133,7 +1153,7 @@ void force_made(struct check *c, uint32_t path, const struct zk_stat *stat, cons
 	struct node *n = check_node(c, path);
 	struct seen s = { .stat = stat };
 
-	if ((differ(&n->s, &s) & (D_THERE | K_CZXID)) != 0)
+	if ((differ(&n->s, &s) & (D_THERE | K_CZXID | K_OWNER)) != 0)
 		pk_ignore(explain_made(c, n, at, &s), "the stat is looked at again");
 }
 
@@ -1145,7 +1165,7 @@ static void explain(struct check *c, struct node *n, const struct look *at, cons
 		pk_ignore(force_absent(c, n->path, at), "the caller looks again");
 		return;
 	}
-	if ((d & (D_THERE | K_CZXID)) != 0 || (s->has_owner && (d & K_OWNER) != 0)) {
+	if ((d & (D_THERE | K_CZXID | K_OWNER)) != 0) {
 		if (!explain_made(c, n, at, s))
 			return;
 		d = differ(&n->s, s);
@@ -1509,8 +1529,14 @@ static bool look_at_ephemerals(struct check *c, const struct look *at, const str
 		if (c->nodes[i].stamp != stamp && pk_bytes_starts(hist_path(c->h, i), prefix))
 			*HIST_PUSH(&gone) = i;
 	check_judged(c, CHECK_READ_STATE);
-	for (uint32_t i = 0; i < gone.count; i++)
-		pk_ignore(check_look(c, at, gone.at[i], &absent), "it was told");
+	for (uint32_t i = 0; i < gone.count; i++) {
+		uint32_t fitting;
+		struct node *n = check_node(c, gone.at[i]);
+		/* Its own is not there, but one that somebody else made may be. */
+		if (find_create(c, n, at, NULL, &fitting) == NONE ||
+		    !force_absent(c, gone.at[i], at))
+			pk_ignore(check_look(c, at, gone.at[i], &absent), "it was told");
+	}
 	free(gone.at);
 	there.owner = (int64_t)s->id;
 	left = hop_names(c->h, op);

@@ -1383,6 +1383,86 @@ static void lost_set_of_an_earlier_node(struct story *s, bool wrong)
 	gets_stat(s, 1, "/a", stat, Z(8));
 }
 
+/* A value of another length than the create's was set in the same multi. */
+static void set_where_it_was_made(struct story *s, bool wrong)
+{
+	struct hist_part parts[] = { part_data(ZK_OP_CREATE, "/a", "12"),
+				     part_data(ZK_OP_SET_DATA, "/a", "1") };
+	struct zk_stat stat = {
+		.czxid = Z(3), .mzxid = Z(3), .pzxid = Z(3), .version = !wrong, .data_length = 1
+	};
+
+	gets(s, 1, "/a", NULL, Z(1));
+	lost(s, 2, asks_multi(s, 2, parts, 2));
+	gets_stat(s, 1, "/a", stat, Z(4));
+}
+
+/* A part of a multi whose zxid was told before the node that it changed was. */
+static void lost_set_of_a_node_not_yet_known(struct story *s, bool wrong)
+{
+	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/b", "1"),
+				     part_data(ZK_OP_SET_DATA, "/a", "1") };
+	struct zk_stat stat = {
+		.czxid = Z(2), .mzxid = Z(4), .pzxid = Z(2), .version = 1, .data_length = 1
+	};
+
+	gets(s, 1, "/a", NULL, Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	lost(s, 2, asks_create(s, 2, "/a", 0));
+	lost(s, 3, asks_create(s, 3, "/a", 0));
+	lost(s, 3, asks_multi(s, 3, parts, 2));
+	lost(s, 2, asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "2")));
+	gets_stat(s, 1, "/b", stat, Z(6));
+	stat.czxid = stat.pzxid = Z(3);
+	gets_stat(s, 1, "/a", stat, Z(6));
+	stat.mzxid = Z(7);
+	stat.version = wrong ? 3 : 2;
+	gets_stat(s, 1, "/a", stat, Z(8));
+}
+
+static struct hist_part part_ephemeral(const char *path)
+{
+	struct hist_part p = part(ZK_OP_CREATE, path);
+
+	p.mode = ZK_CREATE_EPHEMERAL;
+	return p;
+}
+
+/* An ephemeral that its session does not list any more may be there as another's. */
+static void made_again_by_another(struct story *s, bool wrong)
+{
+	struct zk_stat stat = {
+		.czxid = Z(3), .mzxid = Z(3), .pzxid = Z(3), .ephemeral_owner = 0x103
+	};
+
+	creates_mode(s, 2, "/e", ZK_CREATE_EPHEMERAL, "/e", Z(1));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/e")));
+	if (!wrong)
+		lost(s, 3, asks(s, 3, part_ephemeral("/e")));
+	lists_ephemerals(s, 2, "", Z(4));
+	gets_stat(s, 1, "/e", stat, Z(4));
+}
+
+/* Whose it is may be all that was told of the one before it. */
+static void made_again_by_another_and_set(struct story *s, bool wrong)
+{
+	struct zk_stat stat = { .czxid = Z(5),
+				.mzxid = Z(6),
+				.pzxid = Z(5),
+				.version = 1,
+				.ephemeral_owner = 0x103,
+				.data_length = 1 };
+
+	gets(s, 1, "/e", NULL, Z(1));
+	lost(s, 2, asks(s, 2, part_ephemeral("/e")));
+	lists_ephemerals(s, 2, "/e\n", Z(3));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/e")));
+	if (!wrong)
+		lost(s, 3, asks(s, 3, part_ephemeral("/e")));
+	ok(s, 1, asks(s, 1, part_data(ZK_OP_SET_DATA, "/e", "1")), Z(6),
+	   (struct hist_part){ .has_stat = true, .stat = stat });
+}
+
 /* A node that only a list has told of may be another by the time of its first stat. */
 static void made_again_before_its_first_stat(struct story *s, bool wrong)
 {
@@ -1530,6 +1610,11 @@ static const struct {
 	{ "made_again_behind_its_children", CHECK_STAT, made_again_behind_its_children },
 	{ "lost_set_of_a_lost_create", CHECK_STAT, lost_set_of_a_lost_create },
 	{ "lost_set_of_an_earlier_node", CHECK_MULTI_ATOMIC, lost_set_of_an_earlier_node },
+	{ "set_where_it_was_made", CHECK_READ_STATE, set_where_it_was_made },
+	{ "lost_set_of_a_node_not_yet_known", CHECK_MULTI_ATOMIC,
+	  lost_set_of_a_node_not_yet_known },
+	{ "made_again_by_another", CHECK_READ_STATE, made_again_by_another },
+	{ "made_again_by_another_and_set", CHECK_WRITE_RESULT, made_again_by_another_and_set },
 	{ "made_again_before_its_first_stat", CHECK_STAT, made_again_before_its_first_stat },
 	{ "ephemeral_not_forgotten", CHECK_STAT, ephemeral_not_forgotten },
 	{ "ephemeral_forgotten", CHECK_STAT, ephemeral_forgotten },
