@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/opt.h"
+#include "cli/bench_herd_io.h"
 #include "cli/bench_load_io.h"
 #include "cli/bench_yardstick_io.h"
 
@@ -64,6 +65,7 @@ struct mode {
 	bool by_chance;
 	bool counted; /* -n says how many, time does not end it */
 	uint64_t counted_default;
+	bool herd;
 };
 
 static const struct mode modes[] = {
@@ -121,6 +123,12 @@ static const struct mode modes[] = {
 	  .about = "sessions that only ping, three times in their timeout",
 	  .scene = SCENE_NOTHING,
 	  .mix = BENCH_MIX_IDLE },
+	{ .name = "herd",
+	  .about = "sessions with an ephemeral node and a watch on it each, which ping and are all "
+		   "looked for at the end; see --reconnect",
+	  .scene = SCENE_DIRS,
+	  .mix = BENCH_MIX_IDLE,
+	  .herd = true },
 	{ .name = "fill",
 	  .about = "creates -n nodes that stay, below /fill",
 	  .scene = SCENE_DIRS,
@@ -131,6 +139,12 @@ static const struct mode modes[] = {
 	  .about = "gets the -n nodes of a fill, each once",
 	  .scene = SCENE_FILLED,
 	  .op = BENCH_GET,
+	  .counted = true,
+	  .counted_default = FILL_COUNT_DEFAULT },
+	{ .name = "delete",
+	  .about = "deletes the -n nodes of a fill, each once",
+	  .scene = SCENE_FILLED,
+	  .op = BENCH_DELETE,
 	  .counted = true,
 	  .counted_default = FILL_COUNT_DEFAULT },
 };
@@ -156,11 +170,21 @@ struct row {
 	struct bench_work work;
 	struct bench_load *load;
 	struct bench_result result;
-	struct bench_hist last;        /* of a fan-out: the last event of each round */
+	struct bench_hist last; /* of a fan-out: the last event of each round */
+	struct bench_herd herd;
 	struct bench_proc_use at_rest; /* before the first connection */
 	uint64_t opened_ns;            /* what opening all sessions took */
 	pid_t yardstick;
 };
+
+/* What this row finds: of an earlier fill, with --filled, what it would else make. */
+static enum scene scene_of(const struct row *r)
+{
+	enum scene scene = r->mode->scene;
+	bool makes = (scene == SCENE_KEYS && !is_fan_out(r->mode)) || scene == SCENE_CHILDREN;
+
+	return r->set->filled && makes ? SCENE_FILLED : scene;
+}
 
 static int folder_set(struct row *r, struct pk_err *err)
 {
@@ -173,7 +197,7 @@ static int folder_set(struct row *r, struct pk_err *err)
 				  given);
 	if (given != NULL)
 		n = snprintf(w->folder, sizeof(w->folder), "%s", given);
-	else if (r->mode->counted && !is_fan_out(r->mode))
+	else if ((r->mode->counted && !is_fan_out(r->mode)) || scene_of(r) == SCENE_FILLED)
 		n = snprintf(w->folder, sizeof(w->folder), "/fill");
 	else /* runs that follow each other do not meet */
 		n = snprintf(w->folder, sizeof(w->folder), "/bench/%s-%" PRIx64 "-%d",
@@ -220,11 +244,13 @@ static int load_new(struct row *r, struct pk_err *err)
 	return bench_load_new(&r->load, &config, err);
 }
 
-static int step(struct row *r, enum bench_op op, uint64_t count, bool alone, struct pk_err *err)
+static int step(struct row *r, enum bench_op op, uint64_t first, uint64_t count, bool alone,
+		struct pk_err *err)
 {
 	struct bench_result *result = pk_alloc(sizeof(*result));
 	struct bench_phase phase = {
 		.op = op,
+		.first = first,
 		.count = count,
 		.conns = alone ? 1 : 0,
 		.pipeline = alone ? 1 : PREPARE_PIPELINE,
@@ -248,35 +274,37 @@ static int barrier(struct row *r, struct pk_err *err)
 
 static int scene_prepare(struct row *r, struct pk_err *err)
 {
-	enum scene scene = r->mode->scene;
+	enum scene scene = scene_of(r);
 	int rc = 0;
 
 	if (scene == SCENE_NOTHING)
 		return 0;
 	if (scene == SCENE_FILLED)
 		return barrier(r, err);
-	rc = step(r, BENCH_CREATE_FOLDER, bench_work_depth(&r->work), true, err);
+	rc = step(r, BENCH_CREATE_FOLDER, 0, bench_work_depth(&r->work), true, err);
 	if (rc == 0)
-		rc = step(r, BENCH_CREATE_DIR, r->work.dirs, false, err);
+		rc = step(r, BENCH_CREATE_DIR, 0, r->work.dirs, false, err);
 	if (rc == 0 && scene != SCENE_DIRS)
-		rc = step(r, BENCH_CREATE, r->work.keys, false, err);
+		rc = step(r, BENCH_CREATE, 0, r->work.keys, false, err);
 	return rc == 0 ? barrier(r, err) : rc;
 }
 
 static int scene_clean(struct row *r, struct pk_err *err)
 {
-	enum scene scene = r->mode->scene;
+	enum scene scene = scene_of(r);
+	uint64_t first = scene == SCENE_DIRS && !r->mode->herd ? (uint64_t)r->set->first : 0;
 	int rc = 0;
 
 	if (!r->set->clean || scene == SCENE_NOTHING || scene == SCENE_FILLED)
 		return 0;
 	uint64_t nodes = scene == SCENE_KEYS || scene == SCENE_CHILDREN ? r->work.keys
+			 : r->mode->herd                                ? (uint64_t)r->set->conns
 									: r->result.sent;
 	if (nodes > 0)
-		rc = step(r, BENCH_DELETE, nodes, false, err);
+		rc = step(r, BENCH_DELETE, first, nodes, false, err);
 	if (rc == 0)
-		rc = step(r, BENCH_DELETE_DIR, r->work.dirs, false, err);
-	return rc == 0 ? step(r, BENCH_DELETE_FOLDER, 1, true, err) : rc;
+		rc = step(r, BENCH_DELETE_DIR, 0, r->work.dirs, false, err);
+	return rc == 0 ? step(r, BENCH_DELETE_FOLDER, 0, 1, true, err) : rc;
 }
 
 /* Every connection watches node 0, one sets it, and all are told: that is a round. */
@@ -319,12 +347,20 @@ static int measure(struct row *r, struct pk_err *err)
 		.by_chance = r->mode->by_chance,
 		.read_percent = (uint32_t)s->reads,
 		.count = (uint64_t)s->count,
+		.rate = (uint64_t)s->rate,
 	};
 
 	if (r->mode->counted && phase.count == 0)
 		phase.count = r->mode->counted_default;
 	if (is_fan_out(r->mode))
 		return measure_fan_out(r, phase.count, err);
+	if (r->mode->herd)
+		return bench_herd_run(r->load, &r->work, &r->pids, s->run_ms, &r->herd, &r->result,
+				      err);
+	if (r->mode->mix == BENCH_MIX_SESSION || r->mode->mix == BENCH_MIX_IDLE)
+		phase.rate = 0; /* these have a pace of their own */
+	if (r->mode->op == BENCH_CREATE || r->mode->counted)
+		phase.first = (uint64_t)s->first;
 	if (phase.count == 0) {
 		phase.warm_ms = s->warm_ms;
 		phase.run_ms = s->run_ms;
@@ -338,6 +374,16 @@ static int measure(struct row *r, struct pk_err *err)
 static double per_op(double total, const struct bench_result *res)
 {
 	return res->ops == 0 ? 0 : total / (double)res->ops;
+}
+
+/* Memory of all servers for each session of idle and herd. */
+static double session_bytes(const struct row *r)
+{
+	if (r->mode->mix != BENCH_MIX_IDLE)
+		return 0;
+	uint64_t now = r->mode->herd ? r->herd.standing.rss_bytes_sum : r->result.use.rss_bytes_sum;
+
+	return ((double)now - (double)r->at_rest.rss_bytes_sum) / r->set->conns;
 }
 
 static void print_head(void)
@@ -369,7 +415,11 @@ static void print_row(const struct row *r)
 		       ",\"longest_gap_ms\":%.3f,\"open_s\":%.3f"
 		       ",\"server_rss_bytes_sum\":%" PRIu64
 		       ",\"server_rss_bytes_sum_before\":%" PRIu64
-		       ",\"last_p50_ms\":%.4f,\"last_max_ms\":%.4f}\n",
+		       ",\"last_p50_ms\":%.4f,\"last_max_ms\":%.4f"
+		       ",\"received_bytes_per_op\":%.1f,\"session_bytes\":%.1f"
+		       ",\"made_s\":%.3f,\"returned\":%" PRIu64
+		       ",\"away_p50_ms\":%.3f,\"away_p99_ms\":%.3f,\"away_max_ms\":%.3f"
+		       ",\"told\":%" PRIu64 "}\n",
 		       r->mode->name, r->set->conns, r->set->pipeline, r->set->value_bytes, seconds,
 		       res->ops, res->lost, rate, (double)bench_hist_at(h, 0.5) / NS_PER_MS,
 		       (double)bench_hist_at(h, 0.99) / NS_PER_MS,
@@ -378,7 +428,11 @@ static void print_row(const struct row *r)
 		       res->sessions_lost, (double)res->gap_ns / NS_PER_MS,
 		       (double)r->opened_ns / 1e9, res->use.rss_bytes_sum, r->at_rest.rss_bytes_sum,
 		       (double)bench_hist_at(&r->last, 0.5) / NS_PER_MS,
-		       (double)r->last.max_ns / NS_PER_MS);
+		       (double)r->last.max_ns / NS_PER_MS, per_op((double)res->received_bytes, res),
+		       session_bytes(r), (double)r->herd.made_ns / 1e9, res->away.count,
+		       (double)bench_hist_at(&res->away, 0.5) / NS_PER_MS,
+		       (double)bench_hist_at(&res->away, 0.99) / NS_PER_MS,
+		       (double)res->away.max_ns / NS_PER_MS, r->herd.told);
 		return;
 	}
 	pk_ignore(snprintf(shape, sizeof(shape), "%dx%d", r->set->conns, r->set->pipeline),
@@ -392,17 +446,20 @@ static void print_row(const struct row *r)
 		       written);
 	else
 		printf(" %8s %8s %8s", "-", "-", "-");
-	if (res->lost > 0)
+	if (res->lost > 0 || res->sessions_lost > 0)
 		printf("  %" PRIu64 " unanswered, %" PRIu64 " sessions lost, longest gap %.1f ms",
 		       res->lost, res->sessions_lost, (double)res->gap_ns / NS_PER_MS);
 	if (r->last.count > 0)
 		printf("  last event of all: p50 %.3f ms, max %.3f ms",
 		       (double)bench_hist_at(&r->last, 0.5) / NS_PER_MS,
 		       (double)r->last.max_ns / NS_PER_MS);
+	if (r->mode->herd && res->away.count > 0)
+		printf("  %" PRIu64 " were away and came back: p50 %.1f ms, longest %.1f ms",
+		       res->away.count, (double)bench_hist_at(&res->away, 0.5) / NS_PER_MS,
+		       (double)res->away.max_ns / NS_PER_MS);
 	if (r->mode->mix == BENCH_MIX_IDLE && r->pids.count > 0)
 		printf("  %.1f KiB a session on all servers, %.2f %% of a core",
-		       ((double)res->use.rss_bytes_sum - (double)r->at_rest.rss_bytes_sum) / 1024 /
-			       r->set->conns,
+		       session_bytes(r) / 1024,
 		       100.0 * (double)res->use.cpu_ns / (double)res->elapsed_ns);
 	if (r->set->yardstick && res->own_cpu_ns > 0)
 		printf("  a whole core of the generator: %.0f/s",
@@ -424,7 +481,7 @@ static int row_run(const struct settings *set, const struct mode *mode, struct p
 		rc = folder_set(r, err);
 	if (rc == 0 && mode->op == BENCH_MULTI && r->work.multi_count > r->work.keys)
 		rc = pk_err_set(err, PK_EINVAL, "multi: more sets than keys");
-	if (rc == 0 && set->yardstick && is_fan_out(mode))
+	if (rc == 0 && set->yardstick && (is_fan_out(mode) || mode->herd))
 		rc = pk_err_set(err, PK_EINVAL, "the yardstick keeps no watches");
 	if (rc == 0)
 		rc = load_new(r, err);
@@ -441,6 +498,11 @@ static int row_run(const struct settings *set, const struct mode *mode, struct p
 	if (rc == 0) {
 		print_row(r);
 		pk_ignore(fflush(stdout), "main looks at it once more");
+		if (mode->herd && r->result.sessions_lost > 0)
+			rc = pk_err_set(err, PK_EPROTO, "%" PRIu64 " sessions were lost",
+					r->result.sessions_lost);
+	}
+	if (rc == 0) {
 		rc = scene_clean(r, err);
 	}
 	if (r->load != NULL) {
@@ -516,7 +578,8 @@ static void help(const struct pk_cmd *cmd)
 		printf("  %-10s %s\n", modes[i].name, modes[i].about);
 	printf("\n"
 	       "Each of the connections sends its next request when one of its --pipeline is "
-	       "answered.\n"
+	       "answered,\n"
+	       "or all of them together send --rate a second.\n"
 	       "Columns: gen %% is the generator's own share of a core: near 100 it is the limit, "
 	       "not the\n"
 	       "servers. cpu us, rss MiB (of the largest server) and wr B/op are the servers', "
@@ -526,8 +589,9 @@ static void help(const struct pk_cmd *cmd)
 	       "  %s -S 127.0.0.1:2181 -c 16 create set get\n"
 	       "  %s -S a:2181,b:2181,c:2181 --pids 41,42,43 -c 64 -p 16 -t 10s mixed\n"
 	       "  %s -c 1000 --clean fan-out\n"
+	       "  %s -c 1000 --reconnect -t 1m herd     and kill a server meanwhile\n"
 	       "  %s --yardstick -c 64 -p 16 get        what the generator itself can do\n",
-	       cmd->name, cmd->name, cmd->name, cmd->name);
+	       cmd->name, cmd->name, cmd->name, cmd->name, cmd->name);
 	pk_buf_release(&text);
 }
 

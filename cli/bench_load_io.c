@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -24,6 +25,10 @@
 #define TURN_SOON_MS      5 /* when there are retries or pings to be sent in time */
 #define PINGS_PER_TIMEOUT 3
 #define RETRY_NS          UINT64_C(10000000)
+#define RETRY_CONNS       256  /* so many may try again in RETRY_NS; of more, each waits longer */
+#define RETRYING_MAX      1024 /* tries under way at once */
+#define TIMER_SLACK_NS    1000
+#define NS_PER_S          UINT64_C(1000000000)
 #define SILENCE_NS_MAX    UINT64_C(60000000000)
 #define CLOSE_NS_MAX      UINT64_C(5000000000)
 #define NS_PER_MS         UINT64_C(1000000)
@@ -41,8 +46,11 @@ struct conn {
 	uint32_t index;
 	int fd; /* -1: none */
 	enum conn_state state;
-	uint32_t interest;  /* what epoll watches for */
-	bool watching;      /* an event of node 0 is due */
+	uint32_t interest; /* what epoll watches for */
+	bool watching;     /* an event of node watch_key is due */
+	bool rewatch;      /* it was, when the connection broke */
+	uint64_t watch_key;
+	uint64_t broke_ns;  /* not back since then; 0: nothing broke */
 	int64_t session_id; /* 0: none yet */
 	uint8_t password[ZK_PASSWORD_BYTES];
 	size_t server;
@@ -72,6 +80,7 @@ struct bench_load {
 	uint32_t opening;   /* connections in OPENING */
 	uint32_t ready;
 	uint32_t watching; /* connections that wait for an event */
+	uint32_t away;     /* connections that broke and are not back */
 	bool ending;       /* connections may break now */
 	uint64_t heard_ns; /* when something last came in */
 	/* of the phase under way; phase is NULL outside */
@@ -81,6 +90,7 @@ struct bench_load {
 	uint32_t conns_used, slots;
 	uint64_t outstanding;       /* over all connections; sessions: those not IDLE */
 	uint64_t begun_ns, done_ns; /* the phase; the last operation */
+	uint64_t due_ns; /* with a rate: of the next request; 0: when there is room for it */
 	bool issuing, counting;
 };
 
@@ -89,6 +99,11 @@ static volatile sig_atomic_t stop_soon;
 void bench_load_stop_soon(void)
 {
 	stop_soon = 1;
+}
+
+void bench_load_go_on(void)
+{
+	stop_soon = 0;
 }
 
 static int server_add(struct bench_load *l, const char *text, struct pk_err *err)
@@ -201,8 +216,10 @@ static void conn_drop(struct conn *c)
 	c->fd = -1;
 	c->state = CONN_IDLE;
 	c->count = 0;
-	if (c->watching)
+	if (c->watching) {
 		l->watching--;
+		c->rewatch = l->config.reconnect;
+	}
 	c->watching = false;
 	if (!l->config.reconnect)
 		c->session_id = 0;
@@ -218,6 +235,7 @@ static int conn_broken(struct conn *c, struct pk_err *err)
 {
 	struct bench_load *l = c->load;
 	bool sessions = l->phase != NULL && l->phase->mix == BENCH_MIX_SESSION;
+	bool was_ready = c->state == CONN_READY;
 
 	if (!l->ending && !l->config.reconnect)
 		return pk_err_wrap(err, "connection %" PRIu32, c->index);
@@ -227,8 +245,15 @@ static int conn_broken(struct conn *c, struct pk_err *err)
 	}
 	conn_drop(c);
 	if (!l->ending) {
+		uint64_t now_ns = bench_proc_now_ns();
+		uint32_t crowd = was_ready ? 1 : 1 + l->config.conns / RETRY_CONNS;
+
 		c->server = (c->server + 1) % l->server_count;
-		c->retry_ns = bench_proc_now_ns() + RETRY_NS;
+		c->retry_ns = now_ns + RETRY_NS * crowd;
+		if (c->broke_ns == 0) {
+			c->broke_ns = now_ns;
+			l->away++;
+		}
 	}
 	return 0;
 }
@@ -306,6 +331,16 @@ static int conn_open(struct conn *c, struct pk_err *err)
 	return conn_interest(c, EPOLLIN | EPOLLOUT, EPOLL_CTL_ADD, err);
 }
 
+static int32_t xid_of(struct conn *c, enum bench_op op)
+{
+	if (op == BENCH_PING)
+		return ZK_XID_PING;
+	if (op == BENCH_REWATCH)
+		return ZK_XID_SET_WATCHES;
+	c->xid_last = c->xid_last == INT32_MAX ? 1 : c->xid_last + 1;
+	return c->xid_last;
+}
+
 static void conn_send(struct conn *c, enum bench_op op, uint64_t key, uint64_t now_ns, bool counted)
 {
 	struct bench_request *r = &c->ring[(c->head + c->count) & c->ring_mask];
@@ -314,14 +349,42 @@ static void conn_send(struct conn *c, enum bench_op op, uint64_t key, uint64_t n
 	*r = (struct bench_request){
 		.key = key,
 		.start_ns = now_ns,
-		.xid = op == BENCH_PING ? ZK_XID_PING : ++c->xid_last,
+		.xid = xid_of(c, op),
 		.op = (uint8_t)op,
 		.counted = counted,
 	};
-	if (c->xid_last == INT32_MAX)
-		c->xid_last = 0;
 	c->count++;
+	c->load->work->zxid = c->zxid_last;
 	bench_work_encode(c->load->work, &c->out, r);
+}
+
+static void conn_send_next(struct conn *c, uint64_t start_ns)
+{
+	struct bench_load *l = c->load;
+	const struct bench_phase *p = l->phase;
+	struct bench_work *w = l->work;
+	uint64_t key = p->by_chance ? pk_rng_below(&w->rng, w->keys) : p->first + l->result->sent;
+	uint32_t before = c->count;
+
+	switch (p->mix) {
+	case BENCH_MIX_READS:
+		conn_send(c, pk_rng_below(&w->rng, 100) < p->read_percent ? BENCH_GET : BENCH_SET,
+			  key, start_ns, true);
+		break;
+	case BENCH_MIX_SYNCED:
+		conn_send(c, BENCH_SYNC, key, start_ns, false);
+		conn_send(c, BENCH_GET, key, start_ns, true);
+		break;
+	case BENCH_MIX_ONE:
+	case BENCH_MIX_SESSION:
+	case BENCH_MIX_IDLE:
+		conn_send(c, p->op, key, start_ns, !p->awaits_events);
+		break;
+	}
+	l->outstanding += c->count - before;
+	l->result->sent++;
+	if (p->count != 0 && l->result->sent == p->count)
+		l->issuing = false;
 }
 
 /* Send until as many requests are outstanding as may be. */
@@ -329,38 +392,12 @@ static void conn_fill(struct conn *c, uint64_t now_ns)
 {
 	struct bench_load *l = c->load;
 	const struct bench_phase *p = l->phase;
-	struct bench_work *w = l->work;
 
 	if (p == NULL || p->mix == BENCH_MIX_SESSION || p->mix == BENCH_MIX_IDLE || p->once_each ||
-	    c->index >= l->conns_used)
+	    p->rate != 0 || c->index >= l->conns_used)
 		return;
-	while (l->issuing && c->count < l->slots) {
-		uint64_t key = p->by_chance ? pk_rng_below(&w->rng, w->keys)
-					    : p->first + l->result->sent;
-		uint32_t before = c->count;
-
-		switch (p->mix) {
-		case BENCH_MIX_READS:
-			conn_send(c,
-				  pk_rng_below(&w->rng, 100) < p->read_percent ? BENCH_GET
-									       : BENCH_SET,
-				  key, now_ns, true);
-			break;
-		case BENCH_MIX_SYNCED:
-			conn_send(c, BENCH_SYNC, key, now_ns, false);
-			conn_send(c, BENCH_GET, key, now_ns, true);
-			break;
-		case BENCH_MIX_ONE:
-		case BENCH_MIX_SESSION:
-		case BENCH_MIX_IDLE:
-			conn_send(c, p->op, key, now_ns, !p->awaits_events);
-			break;
-		}
-		l->outstanding += c->count - before;
-		l->result->sent++;
-		if (p->count != 0 && l->result->sent == p->count)
-			l->issuing = false;
-	}
+	while (l->issuing && c->count < l->slots)
+		conn_send_next(c, now_ns);
 }
 
 static void count_done(struct bench_load *l, uint64_t start_ns, uint64_t now_ns)
@@ -374,6 +411,19 @@ static void count_done(struct bench_load *l, uint64_t start_ns, uint64_t now_ns)
 	bench_hist_add(&l->result->latency, now_ns - start_ns);
 }
 
+/* Its session is there again after a break, and its watch, if it had one. */
+static void conn_back(struct conn *c, uint64_t now_ns)
+{
+	struct bench_load *l = c->load;
+
+	if (c->broke_ns == 0)
+		return;
+	if (l->result != NULL)
+		bench_hist_add(&l->result->away, now_ns - c->broke_ns);
+	c->broke_ns = 0;
+	l->away--;
+}
+
 static int conn_session(struct conn *c, struct pk_bytes body, struct pk_err *err)
 {
 	struct bench_load *l = c->load;
@@ -385,6 +435,7 @@ static int conn_session(struct conn *c, struct pk_bytes body, struct pk_err *err
 				  body.len);
 	if (resp.session_id == 0 && c->session_id != 0) { /* expired: begin anew */
 		c->session_id = 0;
+		c->rewatch = false;
 		memset(c->password, 0, sizeof(c->password));
 		if (l->result != NULL)
 			l->result->sessions_lost++;
@@ -399,6 +450,12 @@ static int conn_session(struct conn *c, struct pk_bytes body, struct pk_err *err
 	c->state = CONN_READY;
 	l->opening--;
 	l->ready++;
+	if (c->rewatch && l->work != NULL) {
+		conn_send(c, BENCH_REWATCH, c->watch_key, bench_proc_now_ns(), false);
+		l->outstanding++;
+	} else {
+		conn_back(c, bench_proc_now_ns());
+	}
 	if (l->phase != NULL && l->phase->mix == BENCH_MIX_SESSION)
 		conn_send(c, BENCH_CLOSE, 0, c->opened_ns, true);
 	return 0;
@@ -408,12 +465,14 @@ static int conn_event(struct conn *c, struct zk_rd *body, uint64_t now_ns, struc
 {
 	struct bench_load *l = c->load;
 
-	if (!c->watching || !l->phase->awaits_events)
+	if ((!c->watching && !c->rewatch) || !l->phase->awaits_events)
 		return pk_err_set(err, PK_EPROTO, "an event that nobody waits for");
-	if (bench_work_check_event(l->work, 0, body, err) != 0)
+	if (bench_work_check_event(l->work, c->watch_key, body, err) != 0)
 		return err->code;
+	if (c->watching)
+		l->watching--;
 	c->watching = false;
-	l->watching--;
+	c->rewatch = false; /* of what changed meanwhile, setWatches tells at once */
 	l->result->events++;
 	bench_hist_add(&l->result->latency, now_ns - l->begun_ns);
 	return 0;
@@ -437,11 +496,17 @@ static int conn_reply(struct conn *c, struct pk_bytes body, uint64_t now_ns, str
 		return pk_err_set(err, PK_EPROTO, "zxid fell from 0x%" PRIx64 " to 0x%" PRIx64,
 				  (uint64_t)c->zxid_last, (uint64_t)header.zxid);
 	c->zxid_last = header.zxid;
+	l->work->owner = c->session_id;
 	if (bench_work_check(l->work, oldest, &header, &r, err) != 0)
 		return err->code;
-	if (oldest->op == BENCH_WATCH) {
+	if (oldest->op == BENCH_WATCH || (oldest->op == BENCH_REWATCH && c->rewatch)) {
 		c->watching = true;
+		c->watch_key = oldest->key;
 		l->watching++;
+	}
+	if (oldest->op == BENCH_REWATCH) {
+		c->rewatch = false;
+		conn_back(c, now_ns);
 	}
 	c->head++;
 	c->count--;
@@ -471,6 +536,8 @@ static int conn_readable(struct conn *c, struct pk_err *err)
 	}
 	uint64_t now_ns = bench_proc_now_ns();
 	l->heard_ns = now_ns;
+	if (l->counting)
+		l->result->received_bytes += (uint64_t)n;
 	zk_frame_feed(&c->in, pk_bytes(l->read_buf, (size_t)n));
 	while ((got = zk_frame_next(&c->in, &body, err)) == 1) {
 		if (l->work == NULL && c->state == CONN_READY)
@@ -510,7 +577,7 @@ static int retry_idle(struct bench_load *l, uint64_t now_ns, struct pk_err *err)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; rc == 0 && i < l->config.conns; i++) {
+	for (uint32_t i = 0; rc == 0 && i < l->config.conns && l->opening < RETRYING_MAX; i++) {
 		struct conn *c = &l->conns[i];
 
 		if (c->state == CONN_IDLE && c->retry_ns != 0 && c->retry_ns <= now_ns)
@@ -519,12 +586,27 @@ static int retry_idle(struct bench_load *l, uint64_t now_ns, struct pk_err *err)
 	return rc;
 }
 
+static uint64_t turn_ns(const struct bench_load *l)
+{
+	bool soon = l->config.reconnect || (l->phase != NULL && l->phase->mix == BENCH_MIX_IDLE);
+	uint64_t most_ns = (soon ? TURN_SOON_MS : TURN_MS) * NS_PER_MS;
+	uint64_t now_ns = l->due_ns == 0 ? 0 : bench_proc_now_ns();
+
+	if (l->due_ns == 0)
+		return most_ns;
+	if (l->due_ns <= now_ns)
+		return 0;
+	return l->due_ns - now_ns < most_ns ? l->due_ns - now_ns : most_ns;
+}
+
 static int turn(struct bench_load *l, struct pk_err *err)
 {
 	struct epoll_event events[EVENTS_PER_TURN];
-	bool soon = l->config.reconnect || (l->phase != NULL && l->phase->mix == BENCH_MIX_IDLE);
-	int n = epoll_wait(l->epoll_fd, events, EVENTS_PER_TURN, soon ? TURN_SOON_MS : TURN_MS);
+	struct timespec wait = { .tv_nsec = (long)turn_ns(l) };
+	int n = epoll_pwait2(l->epoll_fd, events, EVENTS_PER_TURN, &wait, NULL);
 	int rc = 0;
+
+	static_assert(TURN_MS < 1000, "tv_nsec is below a second");
 
 	if (n < 0 && errno != EINTR)
 		return pk_err_sys(err, errno, "epoll");
@@ -662,7 +744,9 @@ static int run_begin(struct bench_load *l, uint64_t now_ns, struct pk_err *err)
 				rc = conn_open(c, err);
 		} else if (c->state == CONN_READY) {
 			if (l->phase->once_each) {
-				conn_send(c, l->phase->op, l->phase->first, now_ns, true);
+				conn_send(c, l->phase->op,
+					  l->phase->first + (l->phase->own_key ? i : 0), now_ns,
+					  !l->phase->awaits_events);
 				l->outstanding++;
 				l->result->sent++;
 			} else {
@@ -697,6 +781,43 @@ static int pings_step(struct bench_load *l, uint64_t *sent, struct pk_err *err)
 	return rc;
 }
 
+/* The next connection that may send one more; NULL when none may. */
+static struct conn *conn_with_room(struct bench_load *l, uint64_t after)
+{
+	for (uint32_t i = 0; i < l->conns_used; i++) {
+		struct conn *c = &l->conns[(after + i) % l->conns_used];
+
+		if (c->state == CONN_READY && c->count < l->slots)
+			return c;
+	}
+	return NULL;
+}
+
+/* Send the requests that are due at the phase's rate. One that finds no room stays due: what it
+ * waits counts. */
+static int rate_step(struct bench_load *l, struct pk_err *err)
+{
+	double step_ns = (double)NS_PER_S / (double)l->phase->rate;
+	uint64_t now_ns = bench_proc_now_ns();
+	int rc = 0;
+
+	l->due_ns = 0;
+	while (rc == 0 && l->issuing) {
+		uint64_t due_ns = l->begun_ns + (uint64_t)((double)l->result->sent * step_ns);
+		struct conn *c = conn_with_room(l, l->result->sent);
+
+		if (c == NULL)
+			break;
+		if (due_ns > now_ns) {
+			l->due_ns = due_ns;
+			break;
+		}
+		conn_send_next(c, due_ns);
+		rc = conn_flush(c, err);
+	}
+	return rc;
+}
+
 int bench_load_run(struct bench_load *l, struct bench_work *w, const struct bench_phase *phase,
 		   struct bench_result *result, struct pk_err *err)
 {
@@ -708,6 +829,9 @@ int bench_load_run(struct bench_load *l, struct bench_work *w, const struct benc
 				    : l->config.pipeline;
 
 	PK_ASSERT(phase->count != 0 || phase->run_ms != 0 || phase->once_each);
+	if (phase->rate != 0)
+		pk_ignore(prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS),
+			  "latencies are a little longer");
 	if (phase->run_ms != 0)
 		win.end_ns = win.begin_ns + (uint64_t)phase->run_ms * NS_PER_MS;
 	memset(result, 0, sizeof(*result));
@@ -725,16 +849,20 @@ int bench_load_run(struct bench_load *l, struct bench_work *w, const struct benc
 	window_step(l, &win);
 	int rc = run_begin(l, now_ns, err);
 	while (rc == 0 &&
-	       (l->issuing || l->outstanding > 0 || (phase->awaits_events && l->watching > 0))) {
+	       (l->issuing || l->outstanding > 0 || (phase->awaits_events && l->watching > 0) ||
+		(phase->awaits_back && l->away > 0))) {
 		rc = turn(l, err);
 		if (rc == 0 && phase->mix == BENCH_MIX_IDLE)
 			rc = pings_step(l, &pings, err);
+		if (rc == 0 && phase->rate != 0)
+			rc = rate_step(l, err);
 		window_step(l, &win);
 		if (rc == 0)
 			rc = silence(l, bench_proc_now_ns(), err);
 	}
 	if (l->counting)
 		window_shut(l, &win);
+	l->due_ns = 0;
 	l->phase = NULL;
 	l->work = NULL;
 	l->result = NULL;

@@ -1,13 +1,13 @@
 /*
  * cli/bench_load_io.h - connections that keep a server busy: each has a fixed number of requests
- * outstanding and sends the next when one is answered (a closed loop), all on one thread and one
- * epoll, with one write per connection and turn.
+ * outstanding and sends the next when one is answered (a closed loop), or the requests of all come
+ * at an even rate; all on one thread and one epoll, with one write per connection and turn.
  *
  * Every reply is checked: its xid is that of the oldest request, its zxid is not below the one
  * before on that connection, its content is what bench_work_check wants. The first that is not ends
  * the phase with PK_EPROTO. A connection that breaks ends it too, unless `reconnect`: then what was
  * outstanding counts as lost, and its session goes on with the next server (a new one when no
- * server knows it any more, which is counted).
+ * server knows it any more, which is counted), where it sets its watch again.
  */
 #ifndef PK_CLI_BENCH_LOAD_IO_H
 #define PK_CLI_BENCH_LOAD_IO_H
@@ -35,10 +35,13 @@ struct bench_phase {
 	enum bench_op op;
 	bool by_chance;
 	bool once_each;     /* every connection sends one request: a barrier when that is a sync */
+	bool own_key;       /* with once_each: connection i takes node i */
+	bool awaits_back;   /* ends only when each connection that broke has its session again */
 	bool awaits_events; /* ends when each watch that BENCH_WATCH left has told of its node */
 	uint32_t read_percent;
 	uint64_t first, count; /* keys in order begin at first */
 	int64_t warm_ms, run_ms;
+	uint64_t rate;            /* requests a second, of those with a key; 0: a closed loop */
 	uint32_t conns, pipeline; /* at most what the load has; 0: all of it */
 };
 
@@ -49,10 +52,12 @@ struct bench_result {
 	uint64_t sessions_lost; /* that no server knew any more */
 	uint64_t gap_ns;        /* longest time within the window without an operation done */
 	uint64_t events;        /* of watches; their latency counts from the begin of the phase */
+	uint64_t received_bytes;
 	uint64_t elapsed_ns;
 	uint64_t own_cpu_ns;
 	struct bench_proc_use use; /* of the servers, within the window */
 	struct bench_hist latency;
+	struct bench_hist away; /* of connections that broke: until session and watch were back */
 };
 
 struct bench_load_config {
@@ -83,5 +88,7 @@ PK_CHECKED int bench_load_run(struct bench_load *l, struct bench_work *w,
 
 /* End the phase under way, and every later one, as if its time were over. For signal handlers. */
 void bench_load_stop_soon(void);
+/* Forget it: for phases that are due also after the one that was ended. */
+void bench_load_go_on(void);
 
 #endif

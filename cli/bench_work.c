@@ -14,10 +14,13 @@ static const char *const op_names[] = {
 	[BENCH_CREATE] = "create",
 	[BENCH_CREATE_FOLDER] = "create folder",
 	[BENCH_CREATE_DIR] = "create directory",
+	[BENCH_CREATE_OWN] = "create ephemeral",
 	[BENCH_SET] = "set",
 	[BENCH_GET] = "get",
 	[BENCH_WATCH] = "watch",
 	[BENCH_EXISTS] = "exists",
+	[BENCH_EXISTS_OWN] = "exists of an ephemeral",
+	[BENCH_REWATCH] = "setWatches",
 	[BENCH_CHILDREN] = "children",
 	[BENCH_MULTI] = "multi",
 	[BENCH_SYNC] = "sync",
@@ -36,7 +39,8 @@ static const int32_t opcodes[] = {
 	[BENCH_MULTI] = ZK_OP_MULTI,          [BENCH_SYNC] = ZK_OP_SYNC,
 	[BENCH_DELETE] = ZK_OP_DELETE,        [BENCH_DELETE_DIR] = ZK_OP_DELETE,
 	[BENCH_DELETE_FOLDER] = ZK_OP_DELETE, [BENCH_PING] = ZK_OP_PING,
-	[BENCH_CLOSE] = ZK_OP_CLOSE_SESSION,
+	[BENCH_CLOSE] = ZK_OP_CLOSE_SESSION,  [BENCH_CREATE_OWN] = ZK_OP_CREATE,
+	[BENCH_EXISTS_OWN] = ZK_OP_EXISTS,    [BENCH_REWATCH] = ZK_OP_SET_WATCHES,
 };
 
 void bench_work_init(struct bench_work *w)
@@ -133,6 +137,9 @@ static struct pk_bytes path_of(const struct bench_work *w, enum bench_op op, uin
 	case BENCH_GET:
 	case BENCH_WATCH:
 	case BENCH_EXISTS:
+	case BENCH_CREATE_OWN:
+	case BENCH_EXISTS_OWN:
+	case BENCH_REWATCH:
 	case BENCH_MULTI:
 	case BENCH_SYNC:
 	case BENCH_DELETE:
@@ -169,6 +176,18 @@ static void encode_multi(struct bench_work *w, struct pk_buf *out, uint64_t key)
 	zk_multi_end(out);
 }
 
+static void encode_rewatch(const struct bench_work *w, struct pk_buf *out, struct pk_bytes path)
+{
+	struct pk_buf items = PK_BUF_INIT;
+
+	zk_wr_ustring(&items, path);
+	zk_set_watches_req_encode(out, &(struct zk_set_watches_req){
+					       .relative_zxid = w->zxid,
+					       .data = { .count = 1, .raw = pk_buf_bytes(&items) },
+				       });
+	pk_buf_release(&items);
+}
+
 void bench_work_encode(struct bench_work *w, struct pk_buf *out, const struct bench_request *r)
 {
 	char path[PATH_BYTES];
@@ -179,9 +198,17 @@ void bench_work_encode(struct bench_work *w, struct pk_buf *out, const struct be
 	zk_wr_int(out, opcodes[r->op]);
 	switch ((enum bench_op)r->op) {
 	case BENCH_CREATE:
-		zk_create_req_encode(out, &(struct zk_create_req){ .path = at,
-								   .data = next_value(w, r->key),
-								   .acl = zk_acls_open() });
+	case BENCH_CREATE_OWN:
+		zk_create_req_encode(
+			out, &(struct zk_create_req){
+				     .path = at,
+				     .data = next_value(w, r->key),
+				     .acl = zk_acls_open(),
+				     .flags = r->op == BENCH_CREATE_OWN ? ZK_CREATE_EPHEMERAL : 0,
+			     });
+		break;
+	case BENCH_REWATCH:
+		encode_rewatch(w, out, at);
 		break;
 	case BENCH_CREATE_FOLDER:
 	case BENCH_CREATE_DIR:
@@ -198,6 +225,7 @@ void bench_work_encode(struct bench_work *w, struct pk_buf *out, const struct be
 	case BENCH_GET:
 	case BENCH_WATCH:
 	case BENCH_EXISTS:
+	case BENCH_EXISTS_OWN:
 	case BENCH_CHILDREN:
 		zk_path_watch_req_encode(out, &(struct zk_path_watch_req){
 						      .path = at, .watch = r->op == BENCH_WATCH });
@@ -249,6 +277,7 @@ static bool body_is(const struct bench_work *w, const struct bench_request *r,
 	case BENCH_CREATE:
 	case BENCH_CREATE_FOLDER:
 	case BENCH_CREATE_DIR:
+	case BENCH_CREATE_OWN:
 	case BENCH_SYNC:
 		return zk_path_resp_decode(body, &u.path) == 0 &&
 		       pk_bytes_eq(u.path.path, path_of(w, r->op, r->key, path));
@@ -264,6 +293,9 @@ static bool body_is(const struct bench_work *w, const struct bench_request *r,
 		return zk_stat_resp_decode(body, &u.stat) == 0 &&
 		       u.stat.stat.mzxid <= header->zxid &&
 		       u.stat.stat.data_length == (int32_t)w->value_bytes;
+	case BENCH_EXISTS_OWN:
+		return zk_stat_resp_decode(body, &u.stat) == 0 &&
+		       u.stat.stat.ephemeral_owner == w->owner;
 	case BENCH_CHILDREN:
 		return zk_get_children_resp_decode(body, &u.children) == 0 &&
 		       u.children.children.count == w->children;
@@ -273,6 +305,7 @@ static bool body_is(const struct bench_work *w, const struct bench_request *r,
 	case BENCH_DELETE_DIR:
 	case BENCH_DELETE_FOLDER:
 	case BENCH_PING:
+	case BENCH_REWATCH:
 	case BENCH_CLOSE:
 		return body->in.len == 0;
 	}

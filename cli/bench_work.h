@@ -14,18 +14,21 @@
 
 #define BENCH_FOLDER_BYTES_MAX 512
 #define BENCH_VALUE_BYTES_MIN  16
-#define BENCH_VALUE_BYTES_MAX  1000000
+#define BENCH_VALUE_BYTES_MAX  1047552 /* leaves a request 1 KiB below jute.maxbuffer's default */
 #define BENCH_MULTI_MAX        1000
 
 enum bench_op {
 	BENCH_CREATE,
 	BENCH_CREATE_FOLDER, /* key counts components of the folder's path; NodeExists is fine */
 	BENCH_CREATE_DIR,    /* key is the directory; NodeExists is fine */
+	BENCH_CREATE_OWN,    /* ephemeral */
 	BENCH_SET,
 	BENCH_GET,
 	BENCH_WATCH, /* a get that leaves a watch */
 	BENCH_EXISTS,
-	BENCH_CHILDREN, /* of directory 0 */
+	BENCH_EXISTS_OWN, /* of an ephemeral node of `owner` */
+	BENCH_REWATCH,    /* setWatches, as clients send it after a reconnect; its xid is its own */
+	BENCH_CHILDREN,   /* of directory 0 */
 	BENCH_MULTI,
 	BENCH_SYNC,
 	BENCH_DELETE,
@@ -43,6 +46,8 @@ struct bench_work {
 	uint32_t value_bytes;
 	uint32_t multi_count;
 	uint64_t stamp; /* of the last write */
+	int64_t owner;  /* the session whose request or reply it is */
+	int64_t zxid;   /* the last that this session saw */
 	struct pk_rng rng;
 	uint8_t *pattern; /* owned */
 	uint8_t *value;   /* owned, value_bytes */

@@ -140,10 +140,26 @@ def test_up():
     check("none lags", all(x["lag"] == 0 for x in s["servers"]), s)
     expect("status of named servers", ["status", "--server", f"127.0.0.1:{base},127.0.0.1:1"], 1
            if s["servers"][0]["mode"] == "leader" else 3, out=R("127.0.0.1:1 +down"))
-    for row, more in (("get", []), ("multi", []), ("sync-get", []), ("session", []), ("idle", []), ("fan-out", ["-n", "3"])):
+    for row, more in (("get", []), ("multi", []), ("sync-get", []), ("session", []), ("idle", []), ("fan-out", ["-n", "3"]),
+                      ("herd", []), ("set", ["--rate", "100"])):
         r = expect(f"bench {row}", ["bench", "--json", "-S", ",".join(f"127.0.0.1:{base + i}" for i in range(3)), "-c", "5",
                                     "--keys", "50", "-t", "300ms", "-w", "0", "--session-timeout", "4s", "-f", "/rows", "--clean", *more, row])
-        check(f"bench {row} did something", json.loads(r.stdout or b"{}").get("ops", 0) >= (15 if row == "fan-out" else 1), r.stdout)
+        got = json.loads(r.stdout or b"{}")
+        check(f"bench {row} did something", got.get("ops", 0) >= (15 if row == "fan-out" else 1), r.stdout)
+        if row == "herd":
+            check("each of the herd was told of its node", got.get("told") == 5 and got["sessions_lost"] == 0, got)
+        if "--rate" in more:
+            check("no more than the rate was sent", got.get("ops", 0) <= 31, got)
+    server = ["bench", "--json", "-S", f"127.0.0.1:{base}", "-c", "2", "--dirs", "1", "-f", "/list"]
+    expect("bench fill", [*server, "-n", "40", "fill"], 0)
+    expect("bench fill goes on behind it", [*server, "-n", "9", "--first", "40", "fill"], 0)
+    r = expect("bench children of what is there", [*server, "-n", "1", "--filled", "--children", "49", "children"], 0)
+    check("its answer has every name", 49 * 15 < json.loads(r.stdout or b"{}").get("received_bytes_per_op", 0) < 60 * 15, r.stdout)
+    expect("bench get of what is there", [*server, "-n", "60", "--filled", "--keys", "49", "get"], 0)
+    expect("bench delete", [*server, "-n", "9", "--first", "40", "delete"], 0)
+    expect("bench says what is missing", [*server, "-n", "49", "verify"], 1, err=R("get of node 4[0-8]: NoNode"))
+    expect("bench delete of the rest", [*server, "-n", "40", "delete"], 0)
+    zk("and of what held them", "rm", "-r", "/list")
     return base
 
 

@@ -236,6 +236,94 @@ static void test_only_a_watch_asks_for_an_event(void **state)
 	bench_work_release(&w);
 }
 
+static void test_own_node_is_made_ephemeral(void **state)
+{
+	struct bench_work w = work_new();
+	static const uint8_t ops[] = { BENCH_CREATE, BENCH_CREATE_OWN };
+
+	(void)state;
+	for (size_t i = 0; i < PK_COUNT(ops); i++) {
+		struct bench_request q = { .op = ops[i], .key = 25, .xid = 9 };
+		struct pk_buf out = PK_BUF_INIT;
+		struct zk_create_req req;
+
+		bench_work_encode(&w, &out, &q);
+		struct zk_rd r = request_of(&out, 9, ZK_OP_CREATE);
+		assert_int_equal(zk_create_req_decode(&r, &req), 0);
+		assert_true(pk_bytes_is(req.path, "/bench/here/d000004/n0000000025"));
+		assert_int_equal(req.flags, ops[i] == BENCH_CREATE_OWN ? ZK_CREATE_EPHEMERAL : 0);
+		pk_buf_release(&out);
+	}
+	bench_work_release(&w);
+}
+
+static int owner_check(const struct bench_work *w, int64_t owner)
+{
+	struct bench_request q = { .op = BENCH_EXISTS_OWN, .key = 1 };
+	struct zk_reply_header header = { .zxid = 9 };
+	struct zk_stat_resp resp = { .stat = { .ephemeral_owner = owner, .data_length = 100 } };
+	struct pk_buf body = PK_BUF_INIT;
+	struct pk_err err = PK_ERR_INIT;
+
+	zk_stat_resp_encode(&body, &resp);
+	struct zk_rd r = zk_rd(pk_buf_bytes(&body));
+	int rc = bench_work_check(w, &q, &header, &r, &err);
+	pk_buf_release(&body);
+	return rc;
+}
+
+static void test_own_node_belongs_to_the_session_that_asks(void **state)
+{
+	struct bench_work w = work_new();
+
+	(void)state;
+	w.owner = 0x1234;
+	assert_int_equal(owner_check(&w, 0x1234), 0);
+	assert_int_equal(owner_check(&w, 0x1235), PK_EPROTO);
+	assert_int_equal(owner_check(&w, 0), PK_EPROTO);
+	bench_work_release(&w);
+}
+
+static void test_watch_is_set_again_from_the_last_zxid_seen(void **state)
+{
+	struct bench_work w = work_new();
+	struct bench_request q = { .op = BENCH_REWATCH, .key = 25, .xid = ZK_XID_SET_WATCHES };
+	struct pk_buf out = PK_BUF_INIT;
+	struct zk_set_watches_req req;
+	struct pk_bytes path;
+
+	(void)state;
+	w.zxid = 77;
+	bench_work_encode(&w, &out, &q);
+	struct zk_rd r = request_of(&out, ZK_XID_SET_WATCHES, ZK_OP_SET_WATCHES);
+	assert_int_equal(zk_set_watches_req_decode(&r, &req), 0);
+	assert_int_equal(r.in.len, 0);
+	assert_int_equal(req.relative_zxid, 77);
+	assert_int_equal(req.data.count, 1);
+	assert_int_equal(req.exist.count + req.child.count, 0);
+	assert_true(zk_strings_next(&req.data, &path));
+	assert_true(pk_bytes_is(path, "/bench/here/d000004/n0000000025"));
+	pk_buf_release(&out);
+	bench_work_release(&w);
+}
+
+static void test_longest_value_fits_the_usual_request(void **state)
+{
+	struct bench_work w = work_new();
+	struct bench_request q = { .op = BENCH_CREATE, .key = 25, .xid = 9 };
+	struct pk_buf out = PK_BUF_INIT;
+
+	(void)state;
+	memset(w.folder, 'a', BENCH_FOLDER_BYTES_MAX);
+	w.folder[0] = '/';
+	w.value_bytes = BENCH_VALUE_BYTES_MAX;
+	bench_work_prepare(&w);
+	bench_work_encode(&w, &out, &q);
+	assert_true(out.len - 4 <= 0xfffff);
+	pk_buf_release(&out);
+	bench_work_release(&w);
+}
+
 static void test_merged_counts_are_those_of_both(void **state)
 {
 	struct bench_hist a, b;
@@ -312,6 +400,10 @@ int main(void)
 		cmocka_unit_test(test_set_wants_its_own_zxid_and_size_back),
 		cmocka_unit_test(test_event_is_about_the_data_of_the_watched_node),
 		cmocka_unit_test(test_only_a_watch_asks_for_an_event),
+		cmocka_unit_test(test_own_node_is_made_ephemeral),
+		cmocka_unit_test(test_own_node_belongs_to_the_session_that_asks),
+		cmocka_unit_test(test_watch_is_set_again_from_the_last_zxid_seen),
+		cmocka_unit_test(test_longest_value_fits_the_usual_request),
 		cmocka_unit_test(test_merged_counts_are_those_of_both),
 		cmocka_unit_test(test_only_folders_may_exist_before),
 		cmocka_unit_test(test_process_ids_are_numbers_between_commas),
