@@ -346,6 +346,22 @@ static bool any_of_several(const struct check *c, const struct node *n, const st
 	       (check_may_delete(c, n, at->zxid) || may_be_gone(c, n, at, &session));
 }
 
+/* What comes to light only now may have been made by a session that is long over. */
+static void end_with_its_session(struct check *c, struct node *n, const struct look *at)
+{
+	uint32_t session = n->s.there == THERE_YES && n->s.owner != 0 && (n->s.known & K_OWNER) != 0
+				   ? check_session(c, n->s.owner)
+				   : NONE;
+	bool was = c->inferring;
+
+	if (session == NONE || c->sessions[session].end_zxid == 0 ||
+	    c->sessions[session].end_zxid > at->zxid)
+		return;
+	c->inferring = true;
+	check_apply_delete(c, n->path, c->sessions[session].end_zxid, at->zxid);
+	c->inferring = was;
+}
+
 /* The other parts of a multi of which one happened at zxid. */
 static void resolve_group(struct check *c, const struct cand *first, int64_t zxid,
 			  const struct look *at)
@@ -384,6 +400,8 @@ static void resolve_group(struct check *c, const struct cand *first, int64_t zxi
 			c->cands.at[k].used = true;
 		} else if (n->s.there != THERE_UNKNOWN || kind == CAND_CREATE) {
 			use_cand(c, k, path, zxid, at);
+			if (kind == CAND_CREATE)
+				end_with_its_session(c, n, at);
 		}
 	}
 }

@@ -1463,6 +1463,28 @@ static void made_again_by_another_and_set(struct story *s, bool wrong)
 	   (struct hist_part){ .has_stat = true, .stat = stat });
 }
 
+/* A part of a multi that comes to light after its session's end made an ephemeral that went there.
+ */
+static void made_by_a_session_that_is_over(struct story *s, bool wrong)
+{
+	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/b", "1"), part_ephemeral("/e") };
+	struct zk_stat stat = {
+		.czxid = Z(2), .mzxid = Z(4), .pzxid = Z(2), .version = 1, .data_length = 1
+	};
+
+	gets(s, 1, "/e", NULL, Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	lost(s, 3, asks_multi(s, 3, parts, 2));
+	if (!wrong)
+		add(s, (struct hist_event){ .kind = HIST_TXN,
+					    .process = 9,
+					    .session = 0x103,
+					    .zxid = Z(6),
+					    .part = { .op = ZK_OP_CLOSE_SESSION } });
+	gets_stat(s, 1, "/b", stat, Z(8));
+	gets(s, 1, "/e", NULL, Z(9));
+}
+
 /* A node that only a list has told of may be another by the time of its first stat. */
 static void made_again_before_its_first_stat(struct story *s, bool wrong)
 {
@@ -1615,6 +1637,7 @@ static const struct {
 	  lost_set_of_a_node_not_yet_known },
 	{ "made_again_by_another", CHECK_READ_STATE, made_again_by_another },
 	{ "made_again_by_another_and_set", CHECK_WRITE_RESULT, made_again_by_another_and_set },
+	{ "made_by_a_session_that_is_over", CHECK_EPHEMERAL_EARLY, made_by_a_session_that_is_over },
 	{ "made_again_before_its_first_stat", CHECK_STAT, made_again_before_its_first_stat },
 	{ "ephemeral_not_forgotten", CHECK_STAT, ephemeral_not_forgotten },
 	{ "ephemeral_forgotten", CHECK_STAT, ephemeral_forgotten },

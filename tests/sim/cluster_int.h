@@ -108,10 +108,11 @@ struct sim_server {
 	struct dialler dial[SIM_SERVERS_MAX];
 	bool knows[SIM_SERVERS_MAX]; /* its peers: those in its list, then the members */
 	bool placed;
-	bool latent;    /* there may be damage on its log's disk */
-	bool ailing;    /* its log's disk may hold damage, or fail */
-	bool damaged;   /* it does not start, and says so */
-	uint64_t acked; /* the end of its log, as it told a leader */
+	bool latent;         /* there may be damage on its log's disk */
+	bool ailing;         /* its log's disk may hold damage, or fail */
+	bool damaged;        /* it does not start, and says so */
+	uint64_t acked;      /* the end of its log, as it told a leader */
+	uint64_t acked_term; /* of that leader */
 	struct {
 		struct sim_disk *disk; /* NULL: none is */
 		uint64_t acked;

@@ -476,8 +476,26 @@ static void acked_note(struct sim_server *n, struct pk_bytes data)
 	if (data.len < 3 || data.data[2] != RAFT_IO_APPEND_ENTRIES_RESULT ||
 	    raft_msg_decode(&m, &head, data, &err) != 0)
 		return;
-	if (m.append_entries_result.rejected == 0)
+	if (m.append_entries_result.rejected == 0) {
 		n->acked = m.append_entries_result.last_log_index;
+		n->acked_term = m.append_entries_result.term;
+	}
+	raft_msg_release(&m);
+}
+
+/* A later leader may make it cut off what it told an earlier one, until it tells this one. */
+static void acked_again(struct sim_server *n, struct pk_bytes data)
+{
+	struct raft_message m;
+	struct raft_msg_head head;
+	struct pk_err err = PK_ERR_INIT;
+
+	if (data.len < 3 || data.data[2] != RAFT_IO_APPEND_ENTRIES ||
+	    raft_msg_decode(&m, &head, data, &err) != 0)
+		return;
+	if (m.append_entries.n_entries > 0 && m.append_entries.term > n->acked_term &&
+	    m.append_entries.prev_log_index < n->acked)
+		n->acked = m.append_entries.prev_log_index;
 	raft_msg_release(&m);
 }
 
@@ -740,6 +758,8 @@ void server_peer_frame(struct sim_server *n, int from, uint8_t type, struct pk_b
 {
 	struct pk_err err = PK_ERR_INIT;
 
+	if (type == SERVER_MSG_RAFT)
+		acked_again(n, body);
 	if (type == SERVER_MSG_TOUCH && n->leading_since_us != 0)
 		for (size_t at = 0; at + 8 <= body.len; at += 8)
 			touch_note(n, pk_get_le64(body.data + at));
