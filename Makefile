@@ -136,6 +136,7 @@ help:
 	 'make jepsen        TIME=60: real servers under real faults; WORKLOAD, NEMESIS, SERVERS, SEED, PAIRS=short' \
 	 'make clients       real ZooKeeper clients against the reference server and ours' \
 	 'make bench         ours and the reference in turn into docs/bench.md; ROWS=get, BENCH_MINUTES=28' \
+	 'make bench-large   ten million znodes, a million children, ten thousand sessions; PARTS=tree,herd' \
 	 'make bench-guard   instructions for each operation beside those recorded; RECORD=1 records' \
 	 'make mutants       defects on purpose, and who notices them; M=name' \
 	 'make fuzz          every decoder, FUZZ_SECONDS=n each' \

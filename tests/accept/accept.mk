@@ -17,6 +17,13 @@ bench: $(PROGRAMS)
 	@tests/lib/deps
 	@$(PROVE) tests/bench/bench.py
 
+# Our servers alone, with much in them, into docs/bench.md: tree children herd values memory snapshots, about 12 minutes.
+# PARTS=tree,herd NODES=10000000 CHILDREN=1000000 SESSIONS=10000 MEMORY_NODES=3000000 SPREAD_NODES=1000000 LARGE_MS=6000 WRITE=1
+.PHONY: bench-large
+bench-large: $(PROGRAMS)
+	@tests/lib/deps
+	@$(PROVE) tests/bench/large.py
+
 # Instructions for each operation beside those recorded. ROWS=get PROFILE=30; RECORD=1 records
 .PHONY: bench-guard
 bench-guard: $(PROGRAMS)

@@ -8,14 +8,14 @@ connected to one of them each must read the same nodes with the same stats and v
 WRITES=200000 NODES=20000 ONLY=paused,killed,emptied.
 """
 import os
-import shutil
 import signal
 import sys
 import time
 
 from kazoo.client import KazooClient
 
-from load import MIB, Cluster, NeverHappened, bench, bench_finish, bench_start, on_signals_exit, rss_bytes, wait_for, words
+from load import (MIB, Cluster, NeverHappened, bench, bench_finish, bench_start, empty, on_signals_exit, rss_bytes, wait_for,
+                  words)
 
 WRITES = int(os.environ.get("WRITES", "200000"))
 NODES = int(os.environ.get("NODES", "20000"))
@@ -45,17 +45,6 @@ def kill(server):
 
 def restart(server):
     server.start()
-
-
-def empty(server):
-    server.kill()
-    data = os.path.join(server.folder, "data")
-    for name in os.listdir(data):
-        path = os.path.join(data, name)
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        elif name != "myid":
-            os.unlink(path)
 
 
 STAGES = {"paused": (pause, resume), "killed": (kill, restart), "emptied": (empty, restart)}

@@ -1,6 +1,7 @@
 """What the acceptance runs share: the load generator, sizes, and waiting for servers to serve."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -54,6 +55,18 @@ def disk_bytes(folder):
         for name in names:
             total += os.stat(os.path.join(path, name)).st_blocks * 512
     return total
+
+
+def empty(server):
+    """Kill it, and take its disk away: only its number is left."""
+    server.kill()
+    data = os.path.join(server.folder, "data")
+    for name in os.listdir(data):
+        path = os.path.join(data, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        elif name != "myid":
+            os.unlink(path)
 
 
 def words(server, word):

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import resource
-import shutil
 import signal
 import statistics
 import subprocess
@@ -27,7 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "accept"))
 
 from load import (BENCH, BUILD, MIB, ROOT, Cluster, NeverHappened, bench, bench_finish, bench_start,  # noqa: E402
-                  disk_bytes, on_signals_exit, rss_bytes, start_timed, wait_for, words)
+                  disk_bytes, empty, on_signals_exit, rss_bytes, start_timed, wait_for, words)
 import cluster as clusters  # noqa: E402
 import report  # noqa: E402
 from rows import ROWS  # noqa: E402
@@ -177,14 +176,7 @@ def run_catch_up(cluster, row):
         return int(words(server, "srvr").get("Zxid", "-1"), 16)
 
     victim = cluster.followers()[0]
-    victim.kill()
-    data = os.path.join(victim.folder, "data")
-    for name in os.listdir(data):
-        path = os.path.join(data, name)
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        elif name != "myid":
-            os.unlink(path)
+    empty(victim)
     target = max(zxid(s) for s in cluster.servers if s is not victim)
     began = time.monotonic()
     victim.start()
