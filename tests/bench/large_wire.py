@@ -12,13 +12,52 @@ from cluster import NeverHappened  # noqa: E402
 
 TIMEOUT_MS = 40000
 AT_ONCE = 500           # requests outstanding
+FRAME_BYTES_MAX = 256 << 20
 SILENCE_S = 5           # then it pings
 CREATED, DELETED, DATA_CHANGED, CHILDREN_CHANGED = 1, 2, 3, 4
 
 
+class Connection(wire.Connection):
+    """Takes long frames without copying what it has at every piece that comes."""
+
+    def piece(self, end):
+        left = end - time.monotonic()
+        if left <= 0:
+            raise wire.Silence()
+        self.sock.settimeout(left)
+        try:
+            part = self.sock.recv(1 << 20)
+        except TimeoutError:
+            raise wire.Silence() from None
+        except OSError as e:
+            raise wire.Closed(str(e)) from None
+        if not part:
+            raise wire.Closed("end of stream")
+        return part
+
+    def receive(self, seconds=None):
+        end = time.monotonic() + (self.seconds if seconds is None else seconds)
+        while len(self.pending) - self.at < 4:
+            self.pending, self.at = self.pending[self.at:] + self.piece(end), 0
+        n = int.from_bytes(self.pending[self.at:self.at + 4], "big", signed=True)
+        if n < 0 or n > FRAME_BYTES_MAX:
+            raise wire.Malformed(f"frame of {n} bytes")
+        if len(self.pending) - self.at < 4 + n:
+            parts = [self.pending[self.at:]]
+            have = len(parts[0])
+            try:
+                while have < 4 + n:
+                    parts.append(self.piece(end))
+                    have += len(parts[-1])
+            finally:
+                self.pending, self.at = b"".join(parts), 0
+        self.at += 4 + n
+        return self.pending[self.at - n:self.at]
+
+
 class Client:
     def __init__(self, port):
-        self.connection = wire.Connection(port, 60)
+        self.connection = Connection(port, 60)
         self.connection.send(wire.frame(wire.connect_request(timeout=TIMEOUT_MS)))
         if wire.decode_connect(self.connection.receive())[2] == 0:
             raise NeverHappened("the server gave no session")
