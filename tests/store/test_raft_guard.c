@@ -31,7 +31,7 @@ struct lone {
 	struct sent sent[512];
 	size_t sent_count;
 	bool budget_spent, failed;
-	uint64_t applied, term_applied;
+	uint64_t applied, term_applied, term_skipped;
 	uint64_t installs;
 	int lost, done;
 	uint64_t term_floor; /* of a server that joins */
@@ -50,8 +50,8 @@ static void on_skip(void *owner, uint64_t index, uint64_t term)
 {
 	struct lone *l = owner;
 
-	(void)term;
 	l->applied = index;
+	l->term_skipped = term;
 }
 
 static void on_role(void *owner, enum raft_node_role role, uint64_t term, uint64_t leader_id)
@@ -878,6 +878,35 @@ static void test_g19_a_manifest_is_answered_with_what_is_stored(void **state)
 			 1);
 }
 
+/* An entry that only the library reads, applied in the turn in which a fetched state replaces the
+ * log. */
+static void test_the_term_of_an_entry_is_told_before_a_manifest_replaces_it(void **state)
+{
+	(void)state;
+	struct lone *l = lone_new(RAFT_GUARD_ALL, 3);
+	struct raft_entry barrier = { .term = 2,
+				      .type = RAFT_BARRIER,
+				      .buf = { eight, sizeof(eight) } };
+	struct raft_message m = { .type = RAFT_IO_APPEND_ENTRIES };
+
+	m.append_entries = (struct raft_append_entries){ .term = 2,
+							 .prev_log_index = 1,
+							 .prev_log_term = 1,
+							 .leader_commit = 2,
+							 .entries = &barrier,
+							 .n_entries = 1 };
+	say(l, 2, &m);
+	say_install(l, 2, 2, 100);
+	assert_int_equal(l->installs, 1);
+	raft_node_install_done(l->node, 0);
+	assert_int_not_equal(raft_node_last_index(l->node), 100); /* the entry is being written */
+	stored(l);
+	assert_int_equal(raft_node_last_index(l->node), 100);
+	assert_int_equal(l->applied, 2);
+	assert_int_equal(l->term_skipped, 2);
+	lone_free(l);
+}
+
 static void test_a_second_leader_of_our_term_is_refused(void **state)
 {
 	(void)state;
@@ -995,6 +1024,7 @@ int main(void)
 		cmocka_unit_test(test_g17_a_failed_send_does_not_lose_the_peers_place),
 		cmocka_unit_test(test_g18_a_refused_pre_vote_says_the_newer_term),
 		cmocka_unit_test(test_g19_a_manifest_is_answered_with_what_is_stored),
+		cmocka_unit_test(test_the_term_of_an_entry_is_told_before_a_manifest_replaces_it),
 		cmocka_unit_test(test_a_second_leader_of_our_term_is_refused),
 		cmocka_unit_test(test_a_large_backlog_travels_in_parts),
 		cmocka_unit_test(test_who_joins_takes_nothing_from_a_leader_below_its_floor),
