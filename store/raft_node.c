@@ -1099,7 +1099,8 @@ static bool settle_step(struct raft_node *n)
 		rio_fail(&n->rio, PK_EIO, "libraft became unavailable: %s", raft_errmsg(&n->raft));
 		return false;
 	}
-	report_skipped(n, n->raft.last_applied); /* before the log that tells its term is replaced */
+	/* Before the log that tells their terms is replaced. */
+	report_skipped(n, n->raft.last_applied);
 	if (rio_drain(&n->rio) || install_deliver(n))
 		return true;
 	return proposals_finish(n) || members_report(n) || role_report(n) || change_step(n) ||
