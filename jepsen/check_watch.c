@@ -394,6 +394,18 @@ static void due_until(struct watching *w, uint32_t op_index, uint32_t session, i
 	}
 }
 
+/* From where on its changes may still be told. What its client was not allowed to see a one-shot
+ * watch tells at a later reconnect, if the client has logged in by then. */
+static uint32_t untold_after(const struct watching *w, const struct armed *a)
+{
+	uint32_t next = list_after(w, a, a->must);
+
+	for (uint32_t i = a->next; one_shot(a) && i < next; i++)
+		if (!change_at(w, a, i)->open && fires(a, change_at(w, a, i)->type))
+			return i;
+	return next;
+}
+
 /* The first answer after a reconnect: what happened up to it was told, or is not to be told. */
 static void caught_up(struct watching *w, uint32_t session, int64_t zxid)
 {
@@ -408,7 +420,7 @@ static void caught_up(struct watching *w, uint32_t session, int64_t zxid)
 		a->away = false;
 		if (zxid > a->must)
 			a->must = zxid;
-		a->next = list_after(w, a, a->must);
+		a->next = untold_after(w, a);
 		a->told.count = a->excused.count = 0;
 		schedule(w, a);
 	}

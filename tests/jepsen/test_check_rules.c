@@ -835,6 +835,23 @@ static void watch_maybe_closed_by_a_lost_set_acl(struct story *s, bool wrong)
 }
 
 /* After a reconnect a node that is gone is told for each one-shot watch on it. */
+/* What the client may not read at one reconnect it may be told of at the next, logged in. */
+static void watch_told_after_a_login(struct story *s, bool wrong)
+{
+	struct hist_part hidden = part_data(ZK_OP_CREATE, wrong ? "/b" : "/a", "");
+
+	hidden.acl = TXT("31 digest:u:p\n");
+	watches(s, 2, ZK_OP_EXISTS, "/a", HIST_WATCH_DATA, NULL, Z(1));
+	ok(s, 1, asks(s, 1, hidden), Z(2), (struct hist_part){ .created = hidden.path });
+	session(s, 2, HIST_DISCONNECTED);
+	session(s, 2, HIST_CONNECTED);
+	syncs(s, 2, Z(3));
+	session(s, 2, HIST_DISCONNECTED);
+	session(s, 2, HIST_CONNECTED);
+	told(s, 2, ZK_EVENT_CREATED, "/a");
+	syncs(s, 2, Z(4));
+}
+
 static void watch_reconnect_twice(struct story *s, bool wrong)
 {
 	creates(s, 1, "/a", "", Z(1));
@@ -1669,6 +1686,7 @@ static const struct {
 	  watch_closed_by_a_lost_set_acl },
 	{ "watch_maybe_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
 	  watch_maybe_closed_by_a_lost_set_acl },
+	{ "watch_told_after_a_login", CHECK_WATCH_ONCE, watch_told_after_a_login },
 	{ "watch_reconnect_twice", CHECK_WATCH_ONCE, watch_reconnect_twice },
 	{ "watch_of_an_unknown_sequence", CHECK_WATCH_ONCE, watch_of_an_unknown_sequence },
 	{ "watch_of_an_unknown_change", CHECK_WATCH_PERSISTENT, watch_of_an_unknown_change },
