@@ -465,16 +465,21 @@ static void trace_message(struct sim_server *n, uint64_t to, struct pk_bytes dat
 	raft_msg_release(&m);
 }
 
-/* What it told a leader that it has, by a result that rejects nothing: head, term, rejected, last.
- */
-static void acked_note(struct sim_server *n, struct pk_bytes data)
+/* A message of the library, if it is of this type, its third byte. */
+static bool message_of(struct pk_bytes data, uint8_t type, struct raft_message *m)
 {
-	struct raft_message m;
 	struct raft_msg_head head;
 	struct pk_err err = PK_ERR_INIT;
 
-	if (data.len < 3 || data.data[2] != RAFT_IO_APPEND_ENTRIES_RESULT ||
-	    raft_msg_decode(&m, &head, data, &err) != 0)
+	return data.len >= 3 && data.data[2] == type && raft_msg_decode(m, &head, data, &err) == 0;
+}
+
+/* What it told a leader that it has, by a result that rejects nothing. */
+static void acked_note(struct sim_server *n, struct pk_bytes data)
+{
+	struct raft_message m;
+
+	if (!message_of(data, RAFT_IO_APPEND_ENTRIES_RESULT, &m))
 		return;
 	if (m.append_entries_result.rejected == 0) {
 		n->acked = m.append_entries_result.last_log_index;
@@ -487,11 +492,8 @@ static void acked_note(struct sim_server *n, struct pk_bytes data)
 static void acked_again(struct sim_server *n, struct pk_bytes data)
 {
 	struct raft_message m;
-	struct raft_msg_head head;
-	struct pk_err err = PK_ERR_INIT;
 
-	if (data.len < 3 || data.data[2] != RAFT_IO_APPEND_ENTRIES ||
-	    raft_msg_decode(&m, &head, data, &err) != 0)
+	if (!message_of(data, RAFT_IO_APPEND_ENTRIES, &m))
 		return;
 	if (m.append_entries.n_entries > 0 && m.append_entries.term > n->acked_term &&
 	    m.append_entries.prev_log_index < n->acked)
