@@ -346,12 +346,18 @@ static bool any_of_several(const struct check *c, const struct node *n, const st
 	       (check_may_delete(c, n, at->zxid) || may_be_gone(c, n, at, &session));
 }
 
+/* Of an ephemeral node that is there, if whose it is is known; NONE. */
+static uint32_t owner_session(const struct check *c, const struct node *n)
+{
+	bool owned = n->s.there == THERE_YES && (n->s.known & K_OWNER) != 0 && n->s.owner != 0;
+
+	return owned ? check_session(c, n->s.owner) : NONE;
+}
+
 /* What comes to light only now may have been made by a session that is long over. */
 static void end_with_its_session(struct check *c, struct node *n, const struct look *at)
 {
-	uint32_t session = n->s.there == THERE_YES && n->s.owner != 0 && (n->s.known & K_OWNER) != 0
-				   ? check_session(c, n->s.owner)
-				   : NONE;
+	uint32_t session = owner_session(c, n);
 	bool was = c->inferring;
 
 	if (session == NONE || c->sessions[session].end_zxid == 0 ||
@@ -1381,9 +1387,7 @@ static void tell(struct check *c, const struct look *at, const struct node *n, c
 /* An ephemeral node must have an owner that may live at this zxid. */
 static void judge_owner(struct check *c, const struct look *at, const struct node *n)
 {
-	uint32_t session = n->s.there == THERE_YES && n->s.owner != 0 && (n->s.known & K_OWNER) != 0
-				   ? check_session(c, n->s.owner)
-				   : NONE;
+	uint32_t session = owner_session(c, n);
 
 	if (session == NONE)
 		return;

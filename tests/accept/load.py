@@ -1,4 +1,5 @@
 """What the acceptance runs share: the load generator, sizes, and waiting for servers to serve."""
+import contextlib
 import json
 import os
 import shutil
@@ -49,11 +50,12 @@ def rss_bytes(server):
 
 
 def disk_bytes(folder):
-    """Blocks that the files hold, not their lengths: maps and logs have holes."""
+    """Blocks that the files hold, not their lengths: maps and logs have holes. One renamed or gone meanwhile has none."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:
-            total += os.stat(os.path.join(path, name)).st_blocks * 512
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(path, name)).st_blocks * 512
     return total
 
 

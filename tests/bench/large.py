@@ -56,6 +56,7 @@ HERD_S, EXPIRY_S = 20, 10    # session timeouts: of those that come back, of tho
 VALUE_BYTES = 1047552       # the request stays below jute.maxbuffer
 SMALL_SETS, SMALL_GETS = 300, 1000      # a second, beside something else
 STEADY_SETS, STEADY_GETS = 2000, 4000   # while snapshots are taken and sent
+UNDER_WAY_SETS = 5000       # and then it is killed
 PRESSED_SETS = 200000       # about three times the log that brings a commit at the latest
 LOG_SHARE = 16              # of the limit, in the second run: a commit comes at a quarter of snapshotLogBytes
 LEAST_LIMIT = 96 * MIB      # what a server needs whatever its tree
@@ -119,20 +120,29 @@ def filled(cluster, what, count, *options):
 
 
 class Beside:
-    """Loads that go on while the body runs, each at its rate; results after it. What fails in them is an error then."""
+    """Loads that go on while the body runs, each at its rate, or for a window of so many ms; results after it. What fails
+    in them is an error then."""
 
-    def __init__(self, cluster, loads, servers=None):
-        self.cluster, self.loads, self.servers = cluster, loads, servers
+    def __init__(self, cluster, loads, servers=None, window_ms=None):
+        self.cluster, self.loads, self.servers, self.window_ms = cluster, loads, servers, window_ms
         self.running, self.results = {}, {}
 
     def __enter__(self):
+        time_option = "1h" if self.window_ms is None else f"{self.window_ms}ms"
         for name, (row, *options) in self.loads.items():
-            self.running[name] = bench_start(self.cluster, row, "-t", "1h", "-w", 0, *options, servers=self.servers)
+            self.running[name] = bench_start(self.cluster, row, "-t", time_option, "-w", 0, *options, servers=self.servers)
         return self
+
+    def ended(self, name):
+        """Wait until that load's window is over."""
+        self.running[name].wait()
 
     def __exit__(self, kind, value, trace):
         for load in self.running.values():
-            load.send_signal(signal.SIGINT if kind is None else signal.SIGKILL)
+            if kind is not None:
+                load.kill()
+            elif self.window_ms is None:
+                load.send_signal(signal.SIGINT)
         for name, load in self.running.items():
             if kind is None:
                 self.results[name] = bench_finish(load)
@@ -217,8 +227,8 @@ def part_children(watch):
         one = cluster.followers()[0]
         gets = {"get": ("get", "--filled", "-f", "/small", "--dirs", SMALL_DIRS, "--keys", SMALL, "--rate", SMALL_GETS,
                         "-c", 4, "-p", 8)}
-        with Beside(cluster, gets, [one]) as quiet:
-            time.sleep(LARGE_MS / 2000)
+        with Beside(cluster, gets, [one], LARGE_MS // 2) as quiet:
+            pass
         with Beside(cluster, gets, [one]) as beside:
             lists = bench(cluster, "children", "--filled", "-f", "/large", "--children", CHILDREN, "-c", 1, *SHORT,
                           servers=[one])
@@ -319,8 +329,8 @@ def herd_expires(cluster):
         def ordinary(folder):
             return {"set": ("set", "-c", 6, "-p", 8, "--rate", SMALL_SETS, "--keys", 1000, "-f", folder,
                             "--session-timeout", "30s")}
-        with Beside(cluster, ordinary("/before")) as quiet:
-            time.sleep(LARGE_MS / 2000)
+        with Beside(cluster, ordinary("/before"), window_ms=LARGE_MS // 2) as quiet:
+            pass
         with Beside(cluster, ordinary("/meanwhile")) as meanwhile:
             began = time.monotonic()
             load.kill()
@@ -377,8 +387,8 @@ def part_values(watch):
     figures, rows = {}, []
     with Cluster("ours", 3, SETTINGS) as cluster:
         watch(cluster.start().servers)
-        with Beside(cluster, small_loads("/before")) as small:
-            time.sleep(LARGE_MS / 1000)
+        with Beside(cluster, small_loads("/before"), window_ms=LARGE_MS) as small:
+            pass
         at_rest = memory_mean(cluster.servers)
         figures["alone"] = {"set": small["set"], "get": small["get"]}
         rows.append(["nothing large", "", "", "", page.mib(at_rest[0]), page.latency(small["set"]),
@@ -436,8 +446,9 @@ def pressed_work(cluster, server, out):
     commits = told(server, "zk_cnt_snapshottime")
     out["many"] = bench(cluster, "set", "--filled", "--keys", MEMORY_NODES, *MANY, "-n", PRESSED_SETS)
     out["commits"] = told(server, "zk_cnt_snapshottime") - commits
+    before = zxid(server)
     load = bench_start(cluster, "set", "--filled", "--keys", MEMORY_NODES, *SOME, "-t", "1h", "-w", 0, "--reconnect")
-    time.sleep(LARGE_MS / 3000)
+    wait_for("sets to be under way", lambda: zxid(server) >= before + UNDER_WAY_SETS, 60)
     server.kill()
     out["restart_s"] = start_timed([server])[server.number]
     load.send_signal(signal.SIGINT)
@@ -544,13 +555,17 @@ def part_memory(watch):
              "log_bytes": log_bytes}, [page.table(title, head, rows)])
 
 
-def steady(cluster, servers, body):
-    """Both loads over the whole tree while the body runs; what they saw and how often the state was committed."""
+def steady(cluster, servers, window_ms=None, body=None):
+    """Both loads over the whole tree, for a window or while the body runs; what they saw and how often the state was
+    committed."""
     spread = ["--filled", "--keys", SPREAD_NODES, "-c", 6, "-p", 8]
     loads = {"set": ("set", *spread, "--rate", STEADY_SETS), "get": ("get", *spread, "--rate", STEADY_GETS)}
     before = {s.number: told(s, "zk_cnt_snapshottime") for s in servers}
-    with Beside(cluster, loads, servers) as beside:
-        body()
+    with Beside(cluster, loads, servers, window_ms) as beside:
+        if body is not None:
+            body()
+        else:
+            beside.ended("set")
         commits = sum(told(s, "zk_cnt_snapshottime") - before[s.number] for s in servers)
     return {"set": beside["set"], "get": beside["get"], "commits": commits}
 
@@ -578,7 +593,7 @@ def rewrite(server, settings):
 
 def part_snapshots(watch):
     """What others see of commits and of a follower that fetches the state; what commits cost when writes are spread."""
-    seconds = LARGE_MS * 2.5 / 1000
+    window_ms = LARGE_MS * 5 // 2
     took = []
     with Cluster("ours", 3, SETTINGS) as cluster:
         watch(cluster.start().servers)
@@ -594,9 +609,9 @@ def part_snapshots(watch):
         say(f"sets over all: {sets['spread']['ops_per_s']:,.0f}/s, over few: {sets['few']['ops_per_s']:,.0f}/s")
         victim = cluster.followers()[0]
         others = [s for s in cluster.servers if s is not victim]
-        usual = steady(cluster, others, lambda: time.sleep(seconds))
+        usual = steady(cluster, others, window_ms)
         wait_for_rest(cluster.servers)
-        sending = steady(cluster, others, lambda: took.extend(fetched(cluster, victim, others, seconds)))
+        sending = steady(cluster, others, body=lambda: took.extend(fetched(cluster, victim, others, window_ms / 1000)))
         bench(cluster, "verify", "-n", min(SPREAD_NODES, 100000), *MANY, servers=[victim])
         cluster.stop()
         for server in cluster.servers:      # no commit falls due within the window
@@ -605,7 +620,7 @@ def part_snapshots(watch):
         victim = cluster.followers()[0]
         others = [s for s in cluster.servers if s is not victim]
         wait_for_rest(cluster.servers)
-        idle = steady(cluster, others, lambda: time.sleep(seconds))
+        idle = steady(cluster, others, window_ms)
     figures = {"idle": idle, "usual": usual, "sending": sending, "fetched_s": took, "sets": sets, "state": state}
     names = [(f"nothing else ({idle['commits']} commits of two servers)", idle),
              (f"commits as always ({usual['commits']})", usual),

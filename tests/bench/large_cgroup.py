@@ -1,6 +1,7 @@
 """A control group with a memory limit, version 2 or 1, made below the one that we are in and removed with all in it."""
 import os
-import time
+
+from load import wait_for
 
 REMOVE_S = 10
 
@@ -81,15 +82,15 @@ class Group:
 
     def remove(self):
         """Who is in it has been ended; the kernel may take a moment to notice."""
-        end = time.monotonic() + REMOVE_S
-        while self.path is not None:
+        def gone():
             try:
                 os.rmdir(self.path)
-                self.path = None
             except OSError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
+                return False
+            return True
+        if self.path is not None:
+            wait_for(f"{self.path} to be without processes", gone, REMOVE_S)
+            self.path = None
 
     def read(self, name):
         with open(os.path.join(self.path, name)) as f:

@@ -163,11 +163,13 @@ static void test_get_wants_a_whole_value_of_its_node_from_the_past(void **state)
 	bench_work_release(&w);
 }
 
-static int set_check(const struct bench_work *w, int64_t zxid, int64_t mzxid, int32_t bytes)
+/* What is said of an answer to this request that holds a stat. */
+static int stat_check(const struct bench_work *w, enum bench_op op, int64_t zxid,
+		      struct zk_stat stat)
 {
-	struct bench_request q = { .op = BENCH_SET, .key = 1 };
+	struct bench_request q = { .op = op, .key = 1 };
 	struct zk_reply_header header = { .zxid = zxid };
-	struct zk_stat_resp resp = { .stat = { .mzxid = mzxid, .data_length = bytes } };
+	struct zk_stat_resp resp = { .stat = stat };
 	struct pk_buf body = PK_BUF_INIT;
 	struct pk_err err = PK_ERR_INIT;
 
@@ -176,6 +178,12 @@ static int set_check(const struct bench_work *w, int64_t zxid, int64_t mzxid, in
 	int rc = bench_work_check(w, &q, &header, &r, &err);
 	pk_buf_release(&body);
 	return rc;
+}
+
+static int set_check(const struct bench_work *w, int64_t zxid, int64_t mzxid, int32_t bytes)
+{
+	return stat_check(w, BENCH_SET, zxid,
+			  (struct zk_stat){ .mzxid = mzxid, .data_length = bytes });
 }
 
 static void test_set_wants_its_own_zxid_and_size_back(void **state)
@@ -259,17 +267,8 @@ static void test_own_node_is_made_ephemeral(void **state)
 
 static int owner_check(const struct bench_work *w, int64_t owner)
 {
-	struct bench_request q = { .op = BENCH_EXISTS_OWN, .key = 1 };
-	struct zk_reply_header header = { .zxid = 9 };
-	struct zk_stat_resp resp = { .stat = { .ephemeral_owner = owner, .data_length = 100 } };
-	struct pk_buf body = PK_BUF_INIT;
-	struct pk_err err = PK_ERR_INIT;
-
-	zk_stat_resp_encode(&body, &resp);
-	struct zk_rd r = zk_rd(pk_buf_bytes(&body));
-	int rc = bench_work_check(w, &q, &header, &r, &err);
-	pk_buf_release(&body);
-	return rc;
+	return stat_check(w, BENCH_EXISTS_OWN, 9,
+			  (struct zk_stat){ .ephemeral_owner = owner, .data_length = 100 });
 }
 
 static void test_own_node_belongs_to_the_session_that_asks(void **state)

@@ -700,8 +700,8 @@ static void sets_acl(struct story *s, uint32_t p, const char *path, const char *
 	ok(s, p, asks(s, p, asked), zxid, (struct hist_part){ 0 });
 }
 
-/* A one-shot watch goes with a change that its client may not hear of. */
-static void watch_spent_unheard(struct story *s, bool wrong)
+/* Process 2 watches /a, which is set, or not, while only process 1 may read it; up to Z(4). */
+static void watches_what_is_hidden(struct story *s, bool set)
 {
 	uint64_t call = asks(s, 1,
 			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
@@ -710,9 +710,15 @@ static void watch_spent_unheard(struct story *s, bool wrong)
 	creates(s, 1, "/a", "0", Z(1));
 	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
 	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
-	if (!wrong)
+	if (set)
 		sets(s, 1, "/a", "hidden", Z(3));
 	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(4));
+}
+
+/* A one-shot watch goes with a change that its client may not hear of. */
+static void watch_spent_unheard(struct story *s, bool wrong)
+{
+	watches_what_is_hidden(s, !wrong);
 	sets(s, 1, "/a", "2", Z(5));
 	gets(s, 2, "/a", "2", Z(5));
 }
@@ -720,15 +726,7 @@ static void watch_spent_unheard(struct story *s, bool wrong)
 /* Set again it is there again. */
 static void watch_spent_unheard_and_set(struct story *s, bool wrong)
 {
-	uint64_t call = asks(s, 1,
-			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
-
-	ok(s, 1, call, 0, (struct hist_part){ 0 });
-	creates(s, 1, "/a", "0", Z(1));
-	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
-	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
-	sets(s, 1, "/a", "hidden", Z(3));
-	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(4));
+	watches_what_is_hidden(s, true);
 	sets(s, 1, "/a", "unheard", Z(5));
 	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "unheard", Z(5));
 	sets(s, 1, "/a", "2", Z(6));
@@ -740,16 +738,8 @@ static void watch_spent_unheard_and_set(struct story *s, bool wrong)
 /* One that may have gone so does not tell of what its client has seen since: another one does. */
 static void watch_spent_unheard_beside_another(struct story *s, bool wrong)
 {
-	uint64_t call = asks(s, 1,
-			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
-
-	ok(s, 1, call, 0, (struct hist_part){ 0 });
-	creates(s, 1, "/a", "0", Z(1));
-	creates(s, 1, "/b", "0", Z(2));
-	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(2));
-	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(3));
-	sets(s, 1, "/a", "hidden", Z(4));
-	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(5));
+	watches_what_is_hidden(s, true);
+	creates(s, 1, "/b", "0", Z(5));
 	sets(s, 1, "/a", "unheard", Z(6));
 	watches(s, 2, ZK_OP_ADD_WATCH, "/", HIST_WATCH_RECURSIVE, "", Z(6));
 	sets(s, 1, "/b", "1", Z(7));
@@ -772,15 +762,7 @@ static void may_close(struct story *s, const char *path)
 /* A spent one is no reason to take an event of a lasting watch for that of an older change. */
 static void watch_spent_beside_a_lasting(struct story *s, bool wrong)
 {
-	uint64_t call = asks(s, 1,
-			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
-
-	ok(s, 1, call, 0, (struct hist_part){ 0 });
-	creates(s, 1, "/a", "0", Z(1));
-	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
-	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
-	sets(s, 1, "/a", "hidden", Z(3));
-	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(4));
+	watches_what_is_hidden(s, true);
 	sets(s, 1, "/a", "unheard", Z(5));
 	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(5));
 	sets(s, 1, "/a", "2", Z(6));
@@ -1357,8 +1339,8 @@ static void made_again_behind_its_children(struct story *s, bool wrong)
 	gets_stat(s, 1, "/a", stat, Z(6));
 }
 
-/* One of two creates made it, and a part of a multi that comes to light later changed it. */
-static void lost_set_of_a_lost_create(struct story *s, bool wrong)
+/* /b is there, /a perhaps, and both perhaps set by one multi; the stat of /b once it was. */
+static struct zk_stat lost_creates_and_a_lost_multi(struct story *s)
 {
 	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/b", "1"),
 				     part_data(ZK_OP_SET_DATA, "/a", "1") };
@@ -1371,6 +1353,14 @@ static void lost_set_of_a_lost_create(struct story *s, bool wrong)
 	lost(s, 2, asks_create(s, 2, "/a", 0));
 	lost(s, 3, asks_create(s, 3, "/a", 0));
 	lost(s, 3, asks_multi(s, 3, parts, 2));
+	return stat;
+}
+
+/* One of two creates made it, and a part of a multi that comes to light later changed it. */
+static void lost_set_of_a_lost_create(struct story *s, bool wrong)
+{
+	struct zk_stat stat = lost_creates_and_a_lost_multi(s);
+
 	lists(s, 1, "/a", "", Z(5));
 	gets_stat(s, 1, "/b", stat, Z(6));
 	stat.czxid = stat.pzxid = Z(3);
@@ -1381,17 +1371,8 @@ static void lost_set_of_a_lost_create(struct story *s, bool wrong)
 /* If it may have been made again since, the part may have been another's. */
 static void lost_set_of_an_earlier_node(struct story *s, bool wrong)
 {
-	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/b", "1"),
-				     part_data(ZK_OP_SET_DATA, "/a", "1") };
-	struct zk_stat stat = {
-		.czxid = Z(2), .mzxid = Z(4), .pzxid = Z(2), .version = 1, .data_length = 1
-	};
+	struct zk_stat stat = lost_creates_and_a_lost_multi(s);
 
-	gets(s, 1, "/a", NULL, Z(1));
-	creates(s, 1, "/b", "", Z(2));
-	lost(s, 2, asks_create(s, 2, "/a", 0));
-	lost(s, 3, asks_create(s, 3, "/a", 0));
-	lost(s, 3, asks_multi(s, 3, parts, 2));
 	if (!wrong)
 		lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a")));
 	lists(s, 1, "/a", "", Z(7));
@@ -1417,17 +1398,8 @@ static void set_where_it_was_made(struct story *s, bool wrong)
 /* A part of a multi whose zxid was told before the node that it changed was. */
 static void lost_set_of_a_node_not_yet_known(struct story *s, bool wrong)
 {
-	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/b", "1"),
-				     part_data(ZK_OP_SET_DATA, "/a", "1") };
-	struct zk_stat stat = {
-		.czxid = Z(2), .mzxid = Z(4), .pzxid = Z(2), .version = 1, .data_length = 1
-	};
+	struct zk_stat stat = lost_creates_and_a_lost_multi(s);
 
-	gets(s, 1, "/a", NULL, Z(1));
-	creates(s, 1, "/b", "", Z(2));
-	lost(s, 2, asks_create(s, 2, "/a", 0));
-	lost(s, 3, asks_create(s, 3, "/a", 0));
-	lost(s, 3, asks_multi(s, 3, parts, 2));
 	lost(s, 2, asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "2")));
 	gets_stat(s, 1, "/b", stat, Z(6));
 	stat.czxid = stat.pzxid = Z(3);
