@@ -93,6 +93,7 @@ def semaphore(ctx):
     with Crowd(ctx, 3) as clients:
         held = [zk.Semaphore("/ks", name, max_leases=2) for zk, name in zip(clients, "abc")]
         ctx.say("a, b:", [s.acquire(timeout=SECONDS) for s in held[:2]])
+        clients[2].sync("/ks")
         ctx.say("c not:", held[2].acquire(blocking=False))
         ctx.say("holders:", sorted(held[0].lease_holders()))
         got = queue.Queue()
@@ -171,11 +172,16 @@ def queues(ctx):
         lq = a.LockingQueue("/kq/locking")
         ctx.say("put:", lq.put(b"one"), lq.put_all([b"two", b"three"]))
         lb = b.LockingQueue("/kq/locking")
-        ctx.say("b takes:", lb.get(timeout=SECONDS))
-        ctx.say("a takes:", lq.get(timeout=SECONDS))
+
+        def take(zk, taker):  # the first that is free now, not what its server saw a moment ago
+            zk.sync("/kq/locking")
+            return taker.get(timeout=SECONDS)
+
+        ctx.say("b takes:", take(b, lb))
+        ctx.say("a takes:", take(a, lq))
         ctx.say("b consumes:", lb.consume(), "a releases:", lq.release())
-        ctx.say("b takes:", lb.get(timeout=SECONDS), lb.holds_lock(), lb.consume())
-        ctx.say("a takes:", lq.get(timeout=SECONDS), lq.consume())
+        ctx.say("b takes:", take(b, lb), lb.holds_lock(), lb.consume())
+        ctx.say("a takes:", take(a, lq), lq.consume())
         result = queue.Queue()
         waiter = background(lambda: result.put(lb.get(timeout=SECONDS)))
         lq.put(b"late")
@@ -212,6 +218,7 @@ def counter_and_party(ctx):
         shallow.join()
         ctx.say("shallow:", sorted(shallow))
         lease = clients[0].NonBlockingLease("/kn/lease", datetime.timedelta(seconds=60), "first")
+        clients[1].sync("/kn/lease")
         second = clients[1].NonBlockingLease("/kn/lease", datetime.timedelta(seconds=60), "second")
         ctx.say("lease:", bool(lease), bool(second))
         clients[0].sync("/kn")
