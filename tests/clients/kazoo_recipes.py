@@ -95,6 +95,7 @@ def semaphore(ctx):
         ctx.say("a, b:", [s.acquire(timeout=SECONDS) for s in held[:2]])
         clients[2].sync("/ks")
         ctx.say("c not:", held[2].acquire(blocking=False))
+        clients[0].sync("/ks")
         ctx.say("holders:", sorted(held[0].lease_holders()))
         got = queue.Queue()
         waiter = background(lambda: got.put(held[2].acquire(timeout=SECONDS)))
