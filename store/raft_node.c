@@ -71,6 +71,15 @@ struct heard {
 	int64_t at_ms;
 };
 
+/* The leader's channel broke: a follower need not wait for its election timer. */
+struct lost {
+	uint64_t leader;  /* 0: nothing of this */
+	int64_t since_ms; /* the channel's end */
+	bool forgotten;   /* libraft has no leader any more, and who asks gets our vote */
+	int64_t elect_ms; /* then: when to ask for votes, unless ... */
+	raft_time timer;  /* ... somebody was voted for or heard meanwhile */
+};
+
 struct raft_node {
 	uint32_t magic;
 	struct raft raft;
@@ -93,6 +102,7 @@ struct raft_node {
 	struct checkpoint checkpoint;
 	struct heard heard[RAFT_NODE_MEMBERS_MAX];
 	size_t heard_count;
+	struct lost lost;
 	struct pk_buf payload;
 };
 
@@ -1147,11 +1157,70 @@ void raft_node_speak(struct raft_node *n)
 	n->cfg.mute = false;
 }
 
+static int64_t heard_ms(const struct raft_node *n, uint64_t id)
+{
+	for (size_t i = 0; i < n->heard_count; i++)
+		if (n->heard[i].id == id)
+			return n->heard[i].at_ms;
+	return 0;
+}
+
+/* Our place among the voters that are left: they ask one after the other, lest votes be split. */
+static unsigned lost_rank(const struct raft_node *n)
+{
+	const struct raft_configuration *c = &n->raft.configuration;
+	unsigned rank = 0;
+
+	for (unsigned i = 0; i < c->n; i++)
+		rank += c->servers[i].role == RAFT_VOTER && c->servers[i].id < n->cfg.id &&
+			c->servers[i].id != n->lost.leader;
+	return rank;
+}
+
+/*
+ * A leader whose channel broke, and of which nothing came for longer than a heartbeat takes, is
+ * gone: a follower forgets it, which lets it vote for another (libraft's pre-vote refuses who asks
+ * while there is a leader), and asks for votes itself when those before it had their time. A
+ * leader that is only cut off from us goes on: the others still hear it and refuse, and its
+ * next heartbeat makes us follow again.
+ */
+static void lost_step(struct raft_node *n, int64_t now_ms)
+{
+	struct lost *l = &n->lost;
+	struct raft *r = &n->raft;
+	int64_t beat = n->cfg.heartbeat_ms, heard = heard_ms(n, l->leader);
+	uint64_t leader = r->follower_state.current_leader.id;
+	unsigned at;
+
+	if (r->state != RAFT_FOLLOWER || n->cfg.mute ||
+	    (l->forgotten ? leader != 0 || r->election_timer_start != l->timer
+			  : leader != l->leader || heard > l->since_ms + beat / 2)) {
+		*l = (struct lost){ .leader = 0 };
+	} else if (!l->forgotten) {
+		const struct raft_server *self = server_find(n, n->cfg.id, &at);
+
+		/* libraft answers to whom it knows as leader when it has stored what it was sent.
+		 */
+		if (now_ms - heard <= beat + beat / 2 || self == NULL || self->role != RAFT_VOTER ||
+		    !TAILQ_EMPTY(&n->rio.writes) || n->rio.installing)
+			return;
+		r->follower_state.current_leader.id = 0;
+		l->forgotten = true;
+		l->elect_ms = now_ms + beat / 2 + (int64_t)lost_rank(n) * beat;
+		l->timer = r->election_timer_start;
+	} else if (now_ms >= l->elect_ms) {
+		r->election_timer_start = (raft_time)now_ms - 2ull * n->cfg.election_ms - 1;
+		*l = (struct lost){ .leader = 0 };
+	}
+}
+
 void raft_node_tick(struct raft_node *n, int64_t now_ms)
 {
 	PK_ASSERT(n->magic == NODE_MAGIC);
 	if (n->cfg.mute && n->raft.state == RAFT_FOLLOWER)
 		n->raft.election_timer_start = (raft_time)now_ms;
+	if (n->lost.leader != 0 && !n->rio.failed)
+		lost_step(n, now_ms);
 	rio_tick(&n->rio, now_ms);
 }
 
@@ -1213,6 +1282,9 @@ void raft_node_peer_down(struct raft_node *n, uint64_t id)
 	unsigned at;
 
 	PK_ASSERT(n->magic == NODE_MAGIC);
+	if (n->raft.state == RAFT_FOLLOWER && n->raft.follower_state.current_leader.id == id &&
+	    n->lost.leader == 0)
+		n->lost = (struct lost){ .leader = id, .since_ms = n->rio.now_ms };
 	if (n->rio.failed || n->raft.state != RAFT_LEADER || server_find(n, id, &at) == NULL)
 		return;
 	struct raft_progress *p = &n->raft.leader_state.progress[at];

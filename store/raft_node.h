@@ -120,7 +120,11 @@ void raft_node_tick(struct raft_node *n, int64_t now_ms);
 PK_CHECKED int raft_node_recv(struct raft_node *n, uint64_t from_id, struct pk_bytes data,
 			      int64_t now_ms, struct pk_err *err);
 
-/* The channel to a peer broke: what was sent on it may be lost. */
+/*
+ * The channel to a peer broke: what was sent on it may be lost. Was the peer our leader, and
+ * nothing is heard of it for more than a heartbeat, then it is given up long before the election
+ * timeout (Raft is safe whatever the timers do; pre-vote keeps a leader that others still hear).
+ */
 void raft_node_peer_down(struct raft_node *n, uint64_t id);
 
 /*

@@ -13,7 +13,14 @@
 #define TICK_MS       25
 #define SEGMENT_BYTES 65536
 
-enum event_kind { EVENT_MESSAGE, EVENT_TICK, EVENT_DISK, EVENT_FETCHED, EVENT_DURABLE };
+enum event_kind {
+	EVENT_MESSAGE,
+	EVENT_TICK,
+	EVENT_DISK,
+	EVENT_FETCHED,
+	EVENT_DURABLE,
+	EVENT_DOWN /* the channel to `from` broke */
+};
 
 struct event {
 	int64_t at_us;
@@ -690,6 +697,9 @@ static void on_event(struct cluster *c, struct event *e)
 	case EVENT_FETCHED:
 		fetched(n, e);
 		break;
+	case EVENT_DOWN:
+		raft_node_peer_down(n->raft, (uint64_t)e->from + 1);
+		break;
 	case EVENT_DURABLE:
 		n->durable = n->state;
 		if (c->o.checkpoints)
@@ -874,9 +884,20 @@ void cluster_heal(struct cluster *c)
 	memset(c->cut, 0, sizeof(c->cut));
 }
 
+void cluster_peer_down(struct cluster *c, int i, int of)
+{
+	event_add(c, i, EVENT_DOWN, MS)->from = of;
+}
+
 void cluster_crash(struct cluster *c, int i)
 {
-	node_stop(&c->nodes[i], pk_rng_chance(&c->rng, 500000));
+	bool up = c->nodes[i].up, power = pk_rng_chance(&c->rng, 500000);
+
+	node_stop(&c->nodes[i], power);
+	/* Of a killed one the system closes the channels; one without power just goes silent. */
+	for (int j = 0; up && !power && j < c->count; j++)
+		if (c->nodes[j].up && !c->cut[i][j])
+			cluster_peer_down(c, j, i);
 }
 
 void cluster_start(struct cluster *c, int i)

@@ -69,7 +69,8 @@ int cluster_propose(struct cluster *c, int i, size_t words);
 void cluster_link(struct cluster *c, int from, int to, bool up);
 void cluster_heal(struct cluster *c);
 void cluster_crash(struct cluster *c, int i); /* killed, or by a power cut, as the seed says */
-void cluster_start(struct cluster *c, int i); /* from what its disk holds */
+void cluster_peer_down(struct cluster *c, int i, int of); /* i's channel to it breaks */
+void cluster_start(struct cluster *c, int i);             /* from what its disk holds */
 void cluster_pause(struct cluster *c, int i, int64_t ms);
 void cluster_disk(struct cluster *c, int i, int64_t extra_us); /* at most, for each operation */
 void cluster_fail_disk(struct cluster *c, int i);              /* the next request fails */

@@ -83,6 +83,72 @@ static void test_the_leader_dies_and_another_goes_on(void **state)
 	finish(c);
 }
 
+/* A group whose leader went silent, of whose followers the first `told` saw its channel close. */
+static int64_t leaderless_ms(size_t count, int told)
+{
+	struct cluster *c = group(count);
+	int first = cluster_elect(c, 5000);
+
+	write_some(c, 20);
+	for (int i = 0; i < (int)count; i++) {
+		cluster_link(c, first, i, false);
+		cluster_link(c, i, first, false);
+	}
+	for (int i = 0; i < (int)count && told > 0; i++) {
+		if (i == first)
+			continue;
+		cluster_peer_down(c, i, first);
+		told--;
+	}
+	int64_t since = cluster_now(c);
+	uint64_t term = raft_node_term(cluster_raft(c, first));
+	while (cluster_leader(c) == first ||
+	       raft_node_term(cluster_raft(c, cluster_leader(c))) == term)
+		cluster_run(c, 1);
+	int64_t passed = cluster_now(c) - since;
+	finish(c);
+	return passed;
+}
+
+static void test_a_leader_whose_channel_closed_is_followed_before_the_timeout(void **state)
+{
+	(void)state;
+	assert_in_range(leaderless_ms(3, 0), 450, 2000);
+	assert_in_range(leaderless_ms(3, 2), 25, 250);
+	assert_in_range(leaderless_ms(5, 4), 25, 250);
+	/* Two of the four would vote for it, with itself a majority: the others wait no longer. */
+	assert_in_range(leaderless_ms(5, 3), 25, 350);
+}
+
+static void test_a_leader_that_is_heard_stays_when_a_channel_to_it_closes(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+	int l = cluster_elect(c, 5000);
+	uint64_t term = raft_node_term(cluster_raft(c, l));
+
+	/* Every follower loses its channel to the leader, which they go on hearing. */
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < 3; i++)
+			if (i != l)
+				cluster_peer_down(c, i, l);
+		cluster_run(c, 37);
+	}
+	/* One is cut off from it, for less than its election timeout: the other still hears it. */
+	int alone = (l + 1) % 3;
+	cluster_link(c, l, alone, false);
+	cluster_link(c, alone, l, false);
+	cluster_peer_down(c, alone, l);
+	cluster_run(c, 300);
+	assert_int_equal(raft_node_leader(cluster_raft(c, alone)), 0);
+	cluster_heal(c);
+	write_some(c, 40);
+	assert_true(cluster_settle(c, 3000));
+	assert_int_equal(cluster_leader(c), l);
+	assert_int_equal(raft_node_term(cluster_raft(c, l)), term);
+	finish(c);
+}
+
 static void test_all_restart_and_nothing_is_lost(void **state)
 {
 	(void)state;
@@ -377,6 +443,8 @@ int main(void)
 		cmocka_unit_test(test_a_lone_server_leads_with_its_first_tick),
 		cmocka_unit_test(test_what_the_leader_takes_is_applied_everywhere),
 		cmocka_unit_test(test_the_leader_dies_and_another_goes_on),
+		cmocka_unit_test(test_a_leader_whose_channel_closed_is_followed_before_the_timeout),
+		cmocka_unit_test(test_a_leader_that_is_heard_stays_when_a_channel_to_it_closes),
 		cmocka_unit_test(test_all_restart_and_nothing_is_lost),
 		cmocka_unit_test(
 			test_a_cut_off_leader_steps_down_and_its_proposals_are_not_acknowledged),
