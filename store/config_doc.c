@@ -139,10 +139,9 @@ static const char intro[] =
 	"## Derived times\n"
 	"\n"
 	"Session timeouts lie between 2 and 20 ticks unless set. Without `tickTime` a leader sends "
-	"a "
-	"sign of life each 50 ms; with it, each 40th of a tick, but no less than 20 and no more "
-	"than "
-	"100 ms. An election is asked for after 10 of them. `paddock.heartbeatMs` and "
+	"a sign of life each 50 ms; with it, each 40th of a tick, but no less than 20 and no more "
+	"than 100 ms. An election is asked for after 10 of them in silence, or after one and a "
+	"half when the leader's connection has closed. `paddock.heartbeatMs` and "
 	"`paddock.electionTimeoutMs` set both directly.\n";
 
 void store_config_markdown(struct pk_buf *out)
