@@ -930,6 +930,15 @@ static bool explain_create(struct check *c, struct node *n, const struct look *a
 	return true;
 }
 
+/* May this set have made what was seen: its value, and the version after the one it asked for? */
+static bool set_fits(const struct hop *asked, const struct seen *s)
+{
+	return asked->data_bytes == (uint32_t)s->stat->data_length &&
+	       (!s->has_data || asked->data_bytes == 0 || asked->data_hash == s->data_hash) &&
+	       (asked->version == ZK_VERSION_ANY ||
+		(int64_t)asked->version + 1 == s->stat->version);
+}
+
 /* One or more sets that nobody was told of. */
 static bool explain_set(struct check *c, struct node *n, const struct look *at,
 			const struct seen *s)
@@ -937,6 +946,7 @@ static bool explain_set(struct check *c, struct node *n, const struct look *at,
 	const struct zk_stat *t = s->stat;
 	uint32_t fits = NONE, fitting = 0, hashes = 0;
 	uint64_t hash = 0;
+	bool of_multi = false;
 
 	if (t == NULL || ((n->s.known & K_MZXID) != 0 && !free_zxid(c, t->mzxid, n->seen, at)))
 		return false;
@@ -948,9 +958,7 @@ static bool explain_set(struct check *c, struct node *n, const struct look *at,
 		const struct cand *cand = &c->cands.at[k];
 		const struct hop *asked = cand_asked(c, cand);
 		bool just = cand->kind == CAND_SET && cand->placed == t->mzxid;
-		if ((!usable(cand, CAND_SET, t->mzxid) && !just) ||
-		    asked->data_bytes != (uint32_t)t->data_length ||
-		    (s->has_data && asked->data_bytes > 0 && asked->data_hash != s->data_hash))
+		if ((!usable(cand, CAND_SET, t->mzxid) && !just) || !set_fits(asked, s))
 			continue;
 		if (just) {
 			fits = k;
@@ -959,13 +967,16 @@ static bool explain_set(struct check *c, struct node *n, const struct look *at,
 		}
 		hashes += fitting == 0 || asked->data_hash != hash;
 		hash = asked->data_hash;
+		of_multi |= cand->sub != NONE;
 		fitting++;
 		if (fits == NONE || t->mzxid <= cand->most)
 			fits = k;
 	}
 	if (fits == NONE)
 		return false;
-	if (hashes > 1 || more != 1) { /* which it was is open: nothing is used up */
+	/* Which it was is open: nothing is used up, and no multi's other parts need have happened.
+	 */
+	if (hashes > 1 || more != 1 || (fitting > 1 && of_multi)) {
 		struct state *m = &n->s;
 		m->version = t->version;
 		m->mzxid = t->mzxid;

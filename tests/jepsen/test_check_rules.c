@@ -384,6 +384,25 @@ static void multi_atomic_lost_below_a_parent(struct story *s, bool wrong)
 	gets_stat(s, 2, "/a", stat, Z(5));
 }
 
+/* Another set, lost as well, may have been what a part of the lost multi would have done, but not
+ * one that asked for a version that the node did not have. */
+static void set_by_another_than_the_multi(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "", Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	struct hist_part set = part_data(ZK_OP_SET_DATA, "/a", "1");
+	set.version = wrong ? 7 : 0;
+	lost(s, 1, asks(s, 1, set));
+	struct hist_part parts[] = { part_data(ZK_OP_SET_DATA, "/a", "1"),
+				     part_data(ZK_OP_SET_DATA, "/b", "1") };
+	lost(s, 3, asks_multi(s, 3, parts, 2));
+	gets_stat(s, 2, "/b", (struct zk_stat){ .czxid = Z(2), .mzxid = Z(2), .pzxid = Z(2) },
+		  Z(4));
+	struct zk_stat stat = { .czxid = Z(1), .mzxid = Z(3), .pzxid = Z(1), .version = 1 };
+	stat.data_length = 1;
+	gets_stat(s, 2, "/a", stat, Z(4));
+}
+
 static void read_state(struct story *s, bool wrong)
 {
 	creates(s, 1, "/a", "0", Z(1));
@@ -1596,6 +1615,7 @@ static const struct {
 	{ "multi_atomic_lost", CHECK_MULTI_ATOMIC, multi_atomic_lost },
 	{ "multi_atomic_lost_below_a_parent", CHECK_MULTI_ATOMIC,
 	  multi_atomic_lost_below_a_parent },
+	{ "set_by_another_than_the_multi", CHECK_MULTI_ATOMIC, set_by_another_than_the_multi },
 	{ "read_state", CHECK_READ_STATE, read_state },
 	{ "read_list", CHECK_READ_STATE, read_list },
 	{ "zxid_monotonic", CHECK_ZXID_MONOTONIC, zxid_monotonic },
