@@ -428,7 +428,7 @@ static void work(struct sim *s, void *arg, uint64_t number)
 		break;
 	case CLIENT_CONNECTED:
 		if (l->stopping) {
-			if (!l->last_sent)
+			if (!l->last_sent && !r->quiet)
 				client_create(l->client, ZK_OP_CREATE, "/last", "x",
 					      ZK_CREATE_PERSISTENT);
 			l->last_sent = true;

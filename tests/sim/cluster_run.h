@@ -41,6 +41,7 @@ struct run {
 	struct sim *sim;
 	struct pk_rng rng; /* of the plan; then of the fault under way */
 	bool healed;
+	bool quiet; /* nobody asks for anything any more */
 	struct load loads[LOADS_MAX];
 	size_t load_count;
 	uint32_t crash, cut, pause, disk, net, wipe, wall, client, damage; /* weights */

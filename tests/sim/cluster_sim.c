@@ -171,6 +171,9 @@ static const char *last_words(struct run *r)
 	static char why[200];
 	size_t living = 0;
 
+	r->quiet = true;
+	for (int i = 0; i < 200 && !sim_settled(s); i++)
+		sim_run(s, 50); /* what is removed by itself may be under way just now */
 	trees_compare(r);
 	for (size_t i = 0; i < r->load_count; i++) {
 		r->loads[i].silent = true;
