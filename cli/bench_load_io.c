@@ -848,6 +848,8 @@ int bench_load_run(struct bench_load *l, struct bench_work *w, const struct benc
 	l->begun_ns = now_ns;
 	window_step(l, &win);
 	int rc = run_begin(l, now_ns, err);
+	if (rc == 0 && phase->rate != 0)
+		rc = rate_step(l, err); /* or the first would wait as long as a turn may */
 	while (rc == 0 &&
 	       (l->issuing || l->outstanding > 0 || (phase->awaits_events && l->watching > 0) ||
 		(phase->awaits_back && l->away > 0))) {

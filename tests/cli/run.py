@@ -150,6 +150,9 @@ def test_up():
             check("each of the herd was told of its node", got.get("told") == 5 and got["sessions_lost"] == 0, got)
         if "--rate" in more:
             check("no more than the rate was sent", got.get("ops", 0) <= 31, got)
+    first = ["bench", "--json", "--yardstick", "-c", "1", "-p", "1", "-w", "0", "--rate", "10", "-n", "1", "get"]
+    check("the first request at a rate is sent when it is due, not when a turn of the loop ends for want of work",
+          any(json.loads(run(*first).stdout)["max_ms"] < 40 for _ in range(5)))
     server = ["bench", "--json", "-S", f"127.0.0.1:{base}", "-c", "2", "--dirs", "1", "-f", "/list"]
     expect("bench fill", [*server, "-n", "40", "fill"], 0)
     expect("bench fill goes on behind it", [*server, "-n", "9", "--first", "40", "fill"], 0)
