@@ -93,6 +93,7 @@ struct node {
 	int64_t kids_seen;         /* and what concerns its children */
 	int64_t changed;           /* zxid of the last change */
 	int64_t acl_seen;          /* its list of rights was as it is at this zxid */
+	int64_t part_zxid;         /* a part of a multi that came to light changed it then */
 	int64_t learned;           /* at this zxid a look was taken over rather than compared */
 	int64_t told;              /* a stat of it, or that it is not there, was of this zxid */
 	int64_t listed;            /* all its children's names were */

@@ -272,8 +272,10 @@ static void use_cand(struct check *c, uint32_t index, uint32_t path, int64_t zxi
 	}
 	c->inferring = was_inferring;
 	c->in_multi = was_multi;
-	if (k->sub != NONE && zxid != ZXID_UNKNOWN)
+	if (k->sub != NONE && zxid != ZXID_UNKNOWN) {
+		c->nodes[path].part_zxid = zxid;
 		resolve_group(c, &c->cands.at[index], zxid, at);
+	}
 }
 
 /* Is the node surely without what this would have done to it at zxid? */
@@ -385,18 +387,22 @@ static void resolve_group(struct check *c, const struct cand *first, int64_t zxi
 		enum cand_kind kind = c->cands.at[k].kind;
 		bool fits = kind == CAND_CREATE ? n->s.there != THERE_YES : n->s.there == THERE_YES;
 		int64_t changed = kind == CAND_SET ? self_changed(n) : n->changed;
-		if (changed > zxid || n->learned >= zxid || (n->seen < zxid && !fits) ||
-		    (n->s.there == THERE_YES && (n->s.mzxid == zxid || n->s.czxid == zxid))) {
+		/* What a part before it did to the same node is no look at what it did. */
+		bool again = n->part_zxid == zxid && n->changed == zxid;
+		int64_t seen = again ? zxid - 1 : n->seen;
+		if (changed > zxid || n->learned >= zxid || (seen < zxid && !fits) ||
+		    (n->s.there == THERE_YES && !(again && kind == CAND_DELETE) &&
+		     (n->s.mzxid == zxid || n->s.czxid == zxid))) {
 			c->cands.at[k].used = true; /* written over: nothing can be told of it */
 			c->cands.at[k].placed = zxid;
 			blur(c, n, kind, zxid);
-		} else if (n->seen >= zxid && !without_it(c, n, k, zxid)) {
+		} else if (seen >= zxid && !without_it(c, n, k, zxid)) {
 			c->cands.at[k].used = true; /* others may have undone it, or been it */
 			blur(c, n, kind, zxid);
 		} else if ((kind == CAND_SET || kind == CAND_ACL) && any_of_several(c, n, at)) {
 			c->cands.at[k].used = true; /* perhaps it happened to an earlier one */
 			blur(c, n, kind, zxid);
-		} else if (n->seen >= zxid) {
+		} else if (seen >= zxid) {
 			struct pk_bytes name = hist_path(c->h, path);
 			check_bad_op(c, CHECK_MULTI_ATOMIC, op,
 				     "a part happened at zxid %#" PRIx64

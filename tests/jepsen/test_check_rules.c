@@ -384,6 +384,21 @@ static void multi_atomic_lost_below_a_parent(struct story *s, bool wrong)
 	gets_stat(s, 2, "/a", stat, Z(5));
 }
 
+/* The lost multi deleted a node and made it again, which its third part brings to light. */
+static void multi_atomic_lost_made_again(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	creates(s, 1, "/b", "", Z(2));
+	struct hist_part parts[] = { part(ZK_OP_DELETE, "/a"), part_data(ZK_OP_CREATE, "/a", "1"),
+				     part_data(ZK_OP_SET_DATA, "/b", "1") };
+	lost(s, 1, asks_multi(s, 1, parts, 3));
+	lost(s, 1, asks(s, 1, part_data(ZK_OP_CREATE, "/a", "2")));
+	struct zk_stat stat = { .czxid = Z(2), .mzxid = Z(3), .pzxid = Z(2), .version = 1 };
+	stat.data_length = 1;
+	gets_stat(s, 2, "/b", stat, Z(4));
+	gets(s, 2, "/a", wrong ? "0" : "1", Z(4));
+}
+
 /* Another set, lost as well, may have been what a part of the lost multi would have done, but not
  * one that asked for a version that the node did not have. */
 static void set_by_another_than_the_multi(struct story *s, bool wrong)
@@ -1615,6 +1630,7 @@ static const struct {
 	{ "multi_atomic_lost", CHECK_MULTI_ATOMIC, multi_atomic_lost },
 	{ "multi_atomic_lost_below_a_parent", CHECK_MULTI_ATOMIC,
 	  multi_atomic_lost_below_a_parent },
+	{ "multi_atomic_lost_made_again", CHECK_MULTI_ATOMIC, multi_atomic_lost_made_again },
 	{ "set_by_another_than_the_multi", CHECK_MULTI_ATOMIC, set_by_another_than_the_multi },
 	{ "read_state", CHECK_READ_STATE, read_state },
 	{ "read_list", CHECK_READ_STATE, read_list },
