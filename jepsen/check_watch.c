@@ -698,11 +698,12 @@ static void tell_watch(struct watching *w, struct armed *a, const struct hwatch 
 	/* It may as well have been of the next sure one: that is not due any more. */
 	if (!certain)
 		excuse_next(w, a, e);
-	/* On over what was told, and over what may not have been: within one zxid the order is the
-	 * server's affair. */
+	/* On over what was told, and over what may not have been, unless a set that nobody saw may
+	 * be what was told: within one zxid the order is the server's affair. */
+	bool foggy = check_foggy(w->c, &w->c->nodes[e->path]);
 	while ((skip = change_at(w, a, a->next)) != NULL &&
 	       (was_told(a, a->next) || past(w, a, a->next, skip) ||
-		(skip->hi <= change->lo && (!skip->sure || was_excused(a, a->next))))) {
+		(!foggy && skip->hi <= change->lo && (!skip->sure || was_excused(a, a->next))))) {
 		forget(&a->told.at[0], &a->told.count, a->next);
 		forget(&a->excused.at[0], &a->excused.count, a->next);
 		a->next++;

@@ -951,6 +951,25 @@ static void watch_order_in_one_zxid(struct story *s, bool wrong)
 	syncs(s, 2, Z(4));
 }
 
+/* What was told may be a set that nobody saw, before what nobody is owed; not a set after that. */
+static void watch_tells_a_lost_set_before_the_next(struct story *s, bool wrong)
+{
+	struct hist_part hidden = part_data(ZK_OP_CREATE, "/x", "");
+
+	creates(s, 3, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/", HIST_WATCH_RECURSIVE, "", Z(1));
+	if (!wrong)
+		lost(s, 1, asks(s, 1, part_data(ZK_OP_SET_DATA, "/a", "1")));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	hidden.acl = TXT("31 ip:10.0.0.1\n");
+	ok(s, 3, asks(s, 3, hidden), Z(4), (struct hist_part){ .created = TXT("/x") });
+	told(s, 2, ZK_EVENT_CREATED, "/x");
+	sets(s, 3, "/a", "2", Z(5));
+	if (!wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	syncs(s, 2, Z(5));
+}
+
 static void watch_order_in_one_zxid_turned(struct story *s, bool wrong)
 {
 	struct hist_part hidden = part_data(ZK_OP_CREATE, "/x", "");
@@ -1690,6 +1709,8 @@ static const struct {
 	  watch_spent_unheard_beside_another },
 	{ "watch_spent_beside_a_lasting", CHECK_WATCH_PERSISTENT, watch_spent_beside_a_lasting },
 	{ "watch_spent_and_taken_off", CHECK_WATCH_RECONNECT, watch_spent_and_taken_off },
+	{ "watch_tells_a_lost_set_before_the_next", CHECK_WATCH_ONCE,
+	  watch_tells_a_lost_set_before_the_next },
 	{ "watch_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
 	  watch_closed_by_a_lost_set_acl },
 	{ "watch_maybe_closed_by_a_lost_set_acl", CHECK_WATCH_PERSISTENT,
