@@ -481,8 +481,8 @@ static int row_run(const struct settings *set, const struct mode *mode, struct p
 		rc = folder_set(r, err);
 	if (rc == 0 && mode->op == BENCH_MULTI && r->work.multi_count > r->work.keys)
 		rc = pk_err_set(err, PK_EINVAL, "multi: more sets than keys");
-	if (rc == 0 && set->yardstick && (is_fan_out(mode) || mode->herd))
-		rc = pk_err_set(err, PK_EINVAL, "the yardstick keeps no watches");
+	if (rc == 0 && set->yardstick && mode->herd)
+		rc = pk_err_set(err, PK_EINVAL, "the yardstick keeps no ephemeral nodes");
 	if (rc == 0)
 		rc = load_new(r, err);
 	r->at_rest = bench_proc_use(&r->pids);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +23,8 @@
 
 struct guest {
 	int fd;
-	bool greeted;
+	bool greeted, watches, waits; /* waits: to be written to */
+	LIST_ENTRY(guest) watcher;
 	struct zk_frame in;
 	struct pk_buf out;
 	size_t out_sent;
@@ -35,10 +37,13 @@ struct yard {
 	int64_t sessions;
 	uint8_t *read_buf, *value;
 	struct pk_buf children;
+	LIST_HEAD(, guest) watchers; /* of the one node that a fan-out sets */
 };
 
 static void guest_drop(struct guest *g)
 {
+	if (g->watches)
+		LIST_REMOVE(g, watcher);
 	pk_ignore(close(g->fd), "nothing is owed");
 	zk_frame_release(&g->in);
 	pk_buf_release(&g->out);
@@ -76,7 +81,39 @@ static int answer_multi(struct yard *y, struct zk_rd *r, struct pk_buf *out)
 	return rc;
 }
 
-static int answer_body(struct yard *y, int32_t opcode, struct zk_rd *r, struct pk_buf *out)
+static bool guest_flush(struct yard *y, struct guest *g);
+
+static void watch(struct yard *y, struct guest *g)
+{
+	if (!g->watches)
+		LIST_INSERT_HEAD(&y->watchers, g, watcher);
+	g->watches = true;
+}
+
+/* Each is sent its event, as by a server: the one whose set it was has its reply behind it. */
+static void tell_watchers(struct yard *y, const struct guest *setter, struct pk_bytes path)
+{
+	struct guest *g, *next;
+
+	for (g = LIST_FIRST(&y->watchers); g != NULL; g = next) {
+		next = LIST_NEXT(g, watcher);
+		size_t frame = zk_frame_begin(&g->out);
+		zk_reply_header_encode(&g->out, &(struct zk_reply_header){
+							.xid = ZK_XID_NOTIFICATION, .zxid = -1 });
+		zk_watcher_event_encode(&g->out,
+					&(struct zk_watcher_event){ .type = ZK_EVENT_DATA_CHANGED,
+								    .state = ZK_STATE_CONNECTED,
+								    .path = path });
+		zk_frame_end(&g->out, frame);
+		LIST_REMOVE(g, watcher);
+		g->watches = false;
+		if (g != setter)
+			pk_ignore(guest_flush(y, g), "one that is gone is dropped in its own turn");
+	}
+}
+
+static int answer_body(struct yard *y, struct guest *g, int32_t opcode, struct zk_rd *r,
+		       struct pk_buf *out)
 {
 	struct zk_path_watch_req read;
 	struct pk_bytes path;
@@ -94,6 +131,8 @@ static int answer_body(struct yard *y, int32_t opcode, struct zk_rd *r, struct p
 	case ZK_OP_GET_DATA:
 		if (zk_path_watch_req_decode(r, &read) != 0)
 			return PK_EPROTO;
+		if (read.watch)
+			watch(y, g);
 		bench_work_value(y->work, key_of(read.path), 0, y->value);
 		zk_get_data_resp_encode(out,
 					&(struct zk_get_data_resp){
@@ -110,13 +149,32 @@ static int answer_body(struct yard *y, int32_t opcode, struct zk_rd *r, struct p
 	}
 }
 
+/* Before the reply to a set: the events of its node. */
+static int before_answer(struct yard *y, struct guest *g, struct zk_rd r)
+{
+	struct zk_req_header header;
+	struct pk_bytes path;
+
+	if (LIST_EMPTY(&y->watchers) || zk_req_header_decode(&r, &header) != 0 ||
+	    header.type != ZK_OP_SET_DATA)
+		return 0;
+	path = zk_rd_ustring(&r);
+	if (r.bad)
+		return PK_EPROTO;
+	tell_watchers(y, g, path);
+	return 0;
+}
+
 static int answer(struct yard *y, struct guest *g, struct pk_bytes body)
 {
 	static const uint8_t password[ZK_PASSWORD_BYTES];
 	struct zk_rd r = zk_rd(body);
 	struct zk_req_header header;
+	int rc = g->greeted ? before_answer(y, g, r) : 0;
 	size_t frame = zk_frame_begin(&g->out);
-	int rc = 0;
+
+	if (rc != 0)
+		return rc;
 
 	if (!g->greeted) {
 		g->greeted = true;
@@ -132,7 +190,7 @@ static int answer(struct yard *y, struct guest *g, struct pk_bytes body)
 		y->zxid++;
 		zk_reply_header_encode(
 			&g->out, &(struct zk_reply_header){ .xid = header.xid, .zxid = y->zxid });
-		rc = answer_body(y, header.type, &r, &g->out);
+		rc = answer_body(y, g, header.type, &r, &g->out);
 	}
 	zk_frame_end(&g->out, frame);
 	return rc;
@@ -155,11 +213,14 @@ static bool guest_flush(struct yard *y, struct guest *g)
 			return false;
 		g->out_sent += (size_t)n;
 	}
-	bool waited = g->out_sent != g->out.len;
-	if (!waited) {
+	bool waits = g->out_sent != g->out.len;
+	if (!waits) {
 		pk_buf_clear(&g->out);
 		g->out_sent = 0;
 	}
+	if (waits == g->waits)
+		return true;
+	g->waits = waits;
 	return epoll_ctl(y->epoll_fd, EPOLL_CTL_MOD, g->fd, &event) == 0;
 }
 

@@ -2,8 +2,8 @@
  * cli/bench_yardstick_io.h - a server that does nothing but answer in the right form: what the load
  * generator reaches against it is the generator's limit, not a server's.
  *
- * It keeps no nodes and no sessions; values, stats and children are what bench_work_check wants of
- * the load described by the work it is given.
+ * It keeps no nodes and no sessions, and of watches who wants the next set's event; values, stats
+ * and children are what bench_work_check wants of the load described by the work it is given.
  */
 #ifndef PK_CLI_BENCH_YARDSTICK_IO_H
 #define PK_CLI_BENCH_YARDSTICK_IO_H

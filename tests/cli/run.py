@@ -153,6 +153,8 @@ def test_up():
     first = ["bench", "--json", "--yardstick", "-c", "1", "-p", "1", "-w", "0", "--rate", "10", "-n", "1", "get"]
     check("the first request at a rate is sent when it is due, not when a turn of the loop ends for want of work",
           any(json.loads(run(*first).stdout)["max_ms"] < 40 for _ in range(5)))
+    r = expect("bench fan-out of the yardstick", ["bench", "--json", "--yardstick", "-c", "20", "-n", "3", "fan-out"], 0)
+    check("every watcher was told in each round", json.loads(r.stdout or b"{}").get("ops") == 60, r.stdout)
     server = ["bench", "--json", "-S", f"127.0.0.1:{base}", "-c", "2", "--dirs", "1", "-f", "/list"]
     expect("bench fill", [*server, "-n", "40", "fill"], 0)
     expect("bench fill goes on behind it", [*server, "-n", "9", "--first", "40", "fill"], 0)
