@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "store/tree.h"
@@ -103,6 +104,18 @@ static void one(struct tree *t, uint8_t what, uint8_t who, struct pk_bytes body,
 	PK_ASSERT(r.err == 0 || (r.body.len == 0 && r.event_count == 0));
 }
 
+static void remove_all(void)
+{
+	static const char *const names[] = { "data.mdb", "lock.mdb", "lock" };
+	char path[64];
+
+	for (size_t i = 0; i < PK_COUNT(names); i++) {
+		pk_ignore(snprintf(path, sizeof(path), "%s/%s", dir, names[i]), "it fits");
+		pk_ignore(unlink(path), "left over at worst");
+	}
+	pk_ignore(rmdir(dir), "left over at worst");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct pk_rd in = { .in = pk_bytes(data, size) };
@@ -110,8 +123,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tree *t;
 	uint64_t index = 0;
 
-	if (dir[sizeof(dir) - 2] == 'X')
+	if (dir[sizeof(dir) - 2] == 'X') {
 		PK_ASSERT(mkdtemp(dir) != NULL);
+		PK_ASSERT(atexit(remove_all) == 0);
+	}
 	open_all(&kv, &t);
 	one(t, 10, 1, pk_bytes("\0\x10\0\0passwordpassword", 20), ++index);
 	while (in.in.len >= 4) {
