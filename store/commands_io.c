@@ -138,7 +138,7 @@ char *command_log_dir(const struct commands *c)
 {
 	const struct store_config *cfg = c->cfg.cfg;
 
-	return pk_asprintf("%s/log", cfg->log_dir != NULL ? cfg->log_dir : cfg->data_dir);
+	return pk_asprintf("%s/log", cfg->log_dir);
 }
 
 int64_t command_session_min_ms(const struct commands *c)

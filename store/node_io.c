@@ -518,8 +518,7 @@ static int make_dir(const char *path, bool may, struct pk_err *err)
 
 static struct heal_dirs heal_dirs(const struct store_config *cfg)
 {
-	return (struct heal_dirs){ .data = cfg->data_dir,
-				   .log = cfg->log_dir != NULL ? cfg->log_dir : cfg->data_dir };
+	return (struct heal_dirs){ .data = cfg->data_dir, .log = cfg->log_dir };
 }
 
 static void tell_aside(const struct store_config *cfg, const struct heal_record *r)
@@ -568,7 +567,7 @@ static int start_dirs(struct node *n, char **log_dir, struct pk_err *err)
 		rc = make_dir(cfg->data_dir, cfg->dir_autocreate, err);
 	if (rc == 0)
 		rc = check_damage(n, err);
-	*log_dir = pk_asprintf("%s/log", cfg->log_dir != NULL ? cfg->log_dir : cfg->data_dir);
+	*log_dir = pk_asprintf("%s/log", cfg->log_dir);
 	if (rc == 0)
 		rc = make_dir(*log_dir, true, err);
 	if (rc == 0)
@@ -848,6 +847,16 @@ static void started(struct node *n, enum store_metric metric, int64_t begun_us)
 			  (net_now_fresh_us() - begun_us) / 1000);
 }
 
+/* A server that fetches its state has that before it has a log. */
+static bool has_joining_mark(const struct node *n)
+{
+	char *path = joining_path(n);
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
 static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 {
 	const struct store_config *cfg = n->cfg;
@@ -880,15 +889,17 @@ static int open_log(struct node *n, const char *log_dir, struct pk_err *err)
 	if (n->loaded.torn_tail)
 		LOG_INFO("log.torn_tail", "dir=%s note=\"an unfinished last write was cut off\"",
 			 log_dir);
-	if (n->loaded.record_count == 0 && !n->loaded.has_manifest && state->index > 0)
+	if (n->loaded.record_count == 0 && !n->loaded.has_manifest && state->index > 0 &&
+	    !has_joining_mark(n))
 		/* In a folder of its own it may be a disk that is not mounted: the votes that it
 		 * holds must not come back behind a server that healed without it. */
-		return pk_err_set(err, cfg->log_dir != NULL ? PK_EFOREIGN : PK_ECORRUPT,
-				  "the log in %s is empty, but the state in %s holds index %" PRIu64
-				  ": the log was lost; if it is not on a disk that only needs "
-				  "mounting, remove "
-				  "both, and this server fetches everything anew",
-				  log_dir, cfg->data_dir, state->index);
+		return pk_err_set(
+			err, strcmp(cfg->log_dir, cfg->data_dir) != 0 ? PK_EFOREIGN : PK_ECORRUPT,
+			"the log in %s is empty, but the state in %s holds index %" PRIu64
+			": the log was lost; if it is not on a disk that only needs "
+			"mounting, remove "
+			"both, and this server fetches everything anew",
+			log_dir, cfg->data_dir, state->index);
 	return 0;
 }
 
@@ -999,11 +1010,9 @@ static void probe_step(struct node *n)
 
 static int start_raft(struct node *n, const char *log_dir, struct pk_err *err)
 {
-	char *path = joining_path(n);
 	int rc = open_log(n, log_dir, err);
 
-	n->joining = rc == 0 && access(path, F_OK) == 0;
-	free(path);
+	n->joining = rc == 0 && has_joining_mark(n);
 	if (rc != 0)
 		return rc;
 	bool no_members = n->loaded.record_count == 0 && !n->loaded.has_manifest;

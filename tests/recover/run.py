@@ -463,6 +463,52 @@ def damaged_minority_heals():
         cluster.stop()
 
 
+def empty_log(server):
+    folder = os.path.join(data(server), "log")
+    for name in os.listdir(folder):
+        os.unlink(os.path.join(folder, name))
+
+
+@scenario
+def killed_while_it_fetched():
+    """The state had come, and nothing of the log yet: it goes on where it was."""
+    with Cluster("ours", 3, SETTINGS) as cluster:
+        cluster.start()
+        victim = cluster.followers()[0]
+        others = [s for s in cluster.servers if s is not victim]
+        client = connect(*others)
+        fill(client)
+        victim.stop()
+        empty_log(victim)
+        with open(os.path.join(data(victim), "joining"), "w"):
+            pass
+        client.create("/while-down", b"")
+        victim.start()
+        wait_for("it joined", lambda: "raft.joined" in log_of(victim), 30)
+        wait_for("it serves", lambda: victim.mode() == "follower", 30)
+        expect("what it set aside", set_aside(victim), {})
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
+
+
+@scenario
+def lost_log_beside_the_state():
+    """It is damage like any other, for in the state's own folder there is no disk that could be mounted later."""
+    with Cluster("ours", 3, AGAIN) as cluster:
+        cluster.start()
+        victim = cluster.followers()[0]
+        client = connect(*[s for s in cluster.servers if s is not victim])
+        fill(client)
+        victim.stop()
+        empty_log(victim)
+        victim.start()
+        healed(victim, client, 1, "the log was lost")
+        end(client)
+        same_everywhere(cluster)
+        cluster.stop()
+
+
 @scenario
 def damaged_majority_stops():
     """Two of three are damaged: their data stays where it is, nobody serves, and it says what is awaited."""
