@@ -268,6 +268,16 @@ uint64_t kv_disk_bytes(const struct kv *kv)
 	       (uint64_t)kv->e.page_bytes;
 }
 
+/* Each record may be on another leaf, as long as there are as many, or on a new one. */
+uint64_t kv_commit_bytes(const struct kv *kv)
+{
+	uint64_t count = kv_overlay_count(kv->active);
+	uint64_t pages = kv_disk_bytes(kv) / kv->e.page_bytes;
+	uint64_t touched = count < pages ? count : pages;
+
+	return touched * kv->e.page_bytes + 2 * kv_overlay_payload(kv->active);
+}
+
 /*
  * More than a commit of the active overlay can add at the end of the file, should no freed page be
  * fit for reuse. A leaf that is touched is copied, and may be split once however full it was;

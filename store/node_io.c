@@ -20,6 +20,7 @@
 #include "store/found.h"
 #include "store/heal_io.h"
 #include "store/members_io.h"
+#include "store/memory_io.h"
 #include "store/metrics.h"
 #include "store/peer_io.h"
 #include "store/sasl_io.h"
@@ -595,6 +596,23 @@ static uint32_t txn_flags(const struct store_config *cfg)
 	       (cfg->auth_sasl ? TXN_SCHEME_SASL : 0) | (cfg->digest_auth ? 0 : TXN_NO_DIGEST);
 }
 
+/* Half a gigabyte is where LMDB writes pages before the commit's end by itself. */
+#define COMMIT_PAGES_LEAST (UINT64_C(8) << 20)
+#define COMMIT_PAGES_MOST  (UINT64_C(512) << 20)
+#define COMMIT_PAGES_SHARE 16 /* of the memory that we may have */
+#define WAITING_SHARE      4
+
+static uint64_t commit_pages_bytes(const struct store_config *cfg)
+{
+	uint64_t bytes = memory_may_have("") / COMMIT_PAGES_SHARE;
+
+	if (cfg->commit_pages_bytes > 0)
+		return (uint64_t)cfg->commit_pages_bytes;
+	if (bytes < COMMIT_PAGES_LEAST)
+		return COMMIT_PAGES_LEAST;
+	return bytes < COMMIT_PAGES_MOST ? bytes : COMMIT_PAGES_MOST;
+}
+
 static int start_server(struct node *n, struct pk_err *err)
 {
 	const struct store_config *cfg = n->cfg;
@@ -612,6 +630,8 @@ static int start_server(struct node *n, struct pk_err *err)
 		.leader_grace_ms = 6 * cfg->election_ms > 3000 ? 6 * cfg->election_ms : 3000,
 		.commit_overlay_bytes = (uint64_t)cfg->overlay_bytes,
 		.commit_log_bytes = (uint64_t)cfg->snapshot_log_bytes / 4,
+		.commit_pages_bytes = commit_pages_bytes(cfg),
+		.waiting_bytes_max = memory_may_have("") / WAITING_SHARE,
 		.txn_flags = txn_flags(cfg),
 		.jute_bytes_max = (uint32_t)cfg->jute_maxbuffer,
 		.response_bytes_max = CLIENT_QUEUE_BYTES_MAX / 2,

@@ -257,6 +257,14 @@ static void propose_epoch(struct server *s)
 	txn_pack_free(pack);
 }
 
+/* What came while a commit is under way needs all the memory that it may have: the disk goes first.
+ */
+static bool commits_lag(const struct server *s)
+{
+	return s->job != NULL &&
+	       kv_overlay_bytes(s->kv) + kv_commit_bytes(s->kv) >= s->cfg.waiting_bytes_max;
+}
+
 static void leader_turn(struct server *s)
 {
 	if (!s->epoch_proposed)
@@ -264,7 +272,8 @@ static void leader_turn(struct server *s)
 	if (!s->established)
 		return;
 	struct txn_pack *pack;
-	while (raft_node_inflight(s->raft) < 1 && (pack = outbox_front(s)) != NULL) {
+	while (raft_node_inflight(s->raft) < 1 && !commits_lag(s) &&
+	       (pack = outbox_front(s)) != NULL) {
 		if (++s->digest_entries >= DIGEST_EVERY_ENTRIES && pack == s->outbox) {
 			uint8_t body[24];
 
@@ -398,7 +407,8 @@ static bool commit_is_due(const struct server *s)
 	if (s->job != NULL)
 		return false;
 	if (s->commit_wanted || kv_overlay_bytes(s->kv) >= s->cfg.commit_overlay_bytes ||
-	    s->log_bytes >= s->cfg.commit_log_bytes)
+	    s->log_bytes >= s->cfg.commit_log_bytes ||
+	    kv_commit_bytes(s->kv) >= s->cfg.commit_pages_bytes)
 		return true;
 	return s->log_bytes >= s->cfg.commit_log_bytes / EARLY_FRACTION &&
 	       s->now_ms >= s->commit_early_ms;

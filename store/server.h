@@ -114,8 +114,13 @@ struct server_config {
 	uint64_t cluster_id;
 	int32_t tick_ms, session_min_ms, session_max_ms;
 	int64_t leader_grace_ms; /* how long clients are kept while no leader is known */
-	uint64_t commit_overlay_bytes, commit_log_bytes; /* when LMDB gets the next transaction */
-	uint32_t txn_flags;                              /* enum txn_flag */
+	/* When LMDB gets the next transaction: memory of what waits for it, log that a restart
+	 * would replay, memory that it would take itself. */
+	uint64_t commit_overlay_bytes, commit_log_bytes, commit_pages_bytes;
+	/* Memory of what waits and of the commit to come, above which a leader takes no more while
+	 * a commit is under way. */
+	uint64_t waiting_bytes_max;
+	uint32_t txn_flags; /* enum txn_flag */
 	uint32_t jute_bytes_max;
 	uint32_t response_bytes_max;
 	size_t out_bytes_max;    /* not yet taken by a slow reader: its requests wait */

@@ -171,6 +171,8 @@ static void do_cluster(struct play *p)
 				 .tick_ms = tick != NULL ? atoi(tick) : 2000,
 				 .commit_overlay_bytes = 1 << 16,
 				 .commit_log_bytes = 1 << 16,
+				 .commit_pages_bytes = 1 << 20,
+				 .waiting_bytes_max = 1 << 30,
 				 .snapshot_log_bytes = 1 << 17,
 				 .trailing_entries = 100,
 				 .segment_bytes = 65536,

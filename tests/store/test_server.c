@@ -50,6 +50,8 @@ static struct sim_options options(size_t servers, uint64_t log_bytes)
 				     .tick_ms = 2000,
 				     .commit_overlay_bytes = log_bytes / 2,
 				     .commit_log_bytes = log_bytes / 2,
+				     .commit_pages_bytes = 1 << 20,
+				     .waiting_bytes_max = 1 << 30,
 				     .snapshot_log_bytes = log_bytes,
 				     .trailing_entries = 10,
 				     .segment_bytes = 65536 };
@@ -93,6 +95,16 @@ static int setup_quiet(void **state)
 	struct sim_options o = options(3, 64 << 20);
 
 	o.covered_count = 4;
+	return world_new(state, o);
+}
+
+/* Commits that only the pages bring which they would change. */
+static int setup_pages(void **state)
+{
+	struct sim_options o = options(1, 256 << 20);
+
+	o.commit_pages_bytes = 1 << 17;
+	o.waiting_bytes_max = 1 << 19;
 	return world_new(state, o);
 }
 
@@ -463,6 +475,55 @@ static void test_a_request_before_required_authentication_ends_the_connection(vo
 	sim_run(w->s, 300);
 	assert_non_null(strstr(pk_buf_str(&w->all[0].said), "closed"));
 	expect(w, 1, "auth:0 exists:-101 ");
+}
+
+enum { SPREAD = 192, WAVE = 16 };
+
+/* Nodes of which hardly four are on one page. */
+static struct client *spread(struct world *w)
+{
+	struct client *c = join(w, 0, 0);
+	char path[16], value[1000];
+
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	for (int i = 0; i < SPREAD; i++) {
+		snprintf(path, sizeof(path), "/n%03d", i);
+		client_create(c, ZK_OP_CREATE, path, value, 0);
+		sim_run(w->s, 2);
+	}
+	sim_run(w->s, 1000);
+	pk_buf_clear(&w->all[0].said);
+	return c;
+}
+
+static void set_some(struct world *w, struct client *c, int first)
+{
+	char path[16];
+
+	for (int i = first; i < first + WAVE; i++) {
+		snprintf(path, sizeof(path), "/n%03d", i % SPREAD);
+		client_set(c, path, "x", -1);
+	}
+	sim_run(w->s, 20);
+}
+
+static size_t answered(const struct world *w)
+{
+	return w->all[0].said.len / strlen("setData:0 ");
+}
+
+static void test_changes_on_many_pages_bring_a_commit(void **state)
+{
+	struct world *w = *state;
+	struct client *c = spread(w);
+	uint64_t before = w->s->stats.commits;
+
+	for (int i = 0; i < SPREAD; i += WAVE)
+		set_some(w, c, i);
+	sim_run(w->s, 500);
+	assert_int_equal(answered(w), SPREAD);
+	assert_true(w->s->stats.commits >= before + 3);
 }
 
 static void test_a_full_disk_refuses_writes_and_answers_reads(void **state)
@@ -1038,6 +1099,7 @@ int main(void)
 		T(test_who_joins_has_no_vote_while_its_log_is_behind_its_state, setup_small),
 		T(test_a_server_killed_when_it_had_just_begun_to_join_finds_the_others,
 		  setup_small),
+		T(test_changes_on_many_pages_bring_a_commit, setup_pages),
 		T(test_a_restart_after_a_quiet_moment_has_nothing_to_replay, setup_quiet),
 		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
 		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
