@@ -268,12 +268,20 @@ uint64_t kv_disk_bytes(const struct kv *kv)
 	       (uint64_t)kv->e.page_bytes;
 }
 
-/* Each record may be on another leaf, as long as there are as many, or on a new one. */
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * Each record may be on another leaf, below another branch, as long as there are as many. What is
+ * new fills pages of its own, at least half.
+ */
 uint64_t kv_commit_bytes(const struct kv *kv)
 {
+	MDB_stat s = stat_of(kv);
 	uint64_t count = kv_overlay_count(kv->active);
-	uint64_t pages = kv_disk_bytes(kv) / kv->e.page_bytes;
-	uint64_t touched = count < pages ? count : pages;
+	uint64_t touched = least(count, s.ms_leaf_pages) + least(count, s.ms_branch_pages);
 
 	return touched * kv->e.page_bytes + 2 * kv_overlay_payload(kv->active);
 }
@@ -288,7 +296,7 @@ static uint64_t growth_of_commit(const struct kv *kv)
 {
 	MDB_stat s = stat_of(kv);
 	uint64_t count = kv_overlay_count(kv->active);
-	uint64_t touched = count < s.ms_leaf_pages ? count : s.ms_leaf_pages;
+	uint64_t touched = least(count, s.ms_leaf_pages);
 	uint64_t filled = 4 * (kv_overlay_payload(kv->active) + (16 + KV_SUM_BYTES) * count) /
 				  kv->e.page_bytes +
 			  1;

@@ -64,8 +64,9 @@ void kv_cur_close(struct kv_cur *cur);
 uint64_t kv_overlay_bytes(
 	const struct kv *kv); /* memory of both overlays, for deciding when to commit */
 uint64_t kv_disk_bytes(const struct kv *kv); /* pages in use in LMDB, in bytes */
-/* Memory that a commit of the active overlay would need at most, in bytes: LMDB keeps every page
- * that it changes until all are written. */
+/* Bytes of pages that a commit of the active overlay would change, at most: LMDB keeps them all in
+ * memory until it writes them. Near to that when keys are spread, far below it when they are
+ * neighbours. */
 uint64_t kv_commit_bytes(const struct kv *kv);
 
 /* Freeze the active overlay. NULL when a job is not ended yet, when there is nothing to write, or

@@ -1,6 +1,7 @@
 #include "tests/lib/test.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -255,6 +256,68 @@ static void test_a_hot_key_put_many_times_takes_no_more_memory(void **state)
 	}
 	assert_in_range(kv_overlay_bytes(f->kv), 1, 32 * 1024);
 	kv_check(f->kv);
+}
+
+/* ---- what a commit takes
+ * ---------------------------------------------------------------------*/
+
+/* What this process has given to write calls; a commit holds it in memory until then. */
+static uint64_t written_bytes(void)
+{
+	uint64_t bytes = 0;
+	FILE *io = fopen("/proc/self/io", "re");
+
+	assert_non_null(io);
+	assert_int_equal(fscanf(io, "rchar: %*u wchar: %" SCNu64, &bytes), 1);
+	assert_int_equal(fclose(io), 0);
+	return bytes;
+}
+
+static void put_number(struct fix *f, unsigned number, size_t len)
+{
+	uint8_t key[8], val[6000];
+
+	memset(val, (int)number, sizeof(val));
+	pk_put_be64(key, number);
+	kv_put(f->kv, pk_bytes(key, sizeof(key)), pk_bytes(val, len));
+}
+
+/* Of what it was said to change at most, how much a commit wrote, in percent. */
+static uint64_t commit_percent(struct fix *f)
+{
+	uint64_t said = kv_commit_bytes(f->kv), before = written_bytes();
+
+	commit(f);
+	return (written_bytes() - before) * 100 / said;
+}
+
+static void test_a_commit_changes_no_more_pages_than_was_said(void **state)
+{
+	enum { MANY = 60000, SOME = 1500 };
+	struct fix *f = *state;
+	struct pk_rng rng;
+
+	pk_rng_seed(&rng, 3);
+	assert_int_equal(kv_commit_bytes(f->kv), 0);
+	for (unsigned i = 0; i < MANY; i++) /* new names in rising order */
+		put_number(f, i * 16, 100);
+	assert_in_range(commit_percent(f), 40, 100);
+	for (int i = 0; i < SOME; i++) /* spread: nearly each on a page of its own */
+		put_number(f, (unsigned)pk_rng_below(&rng, MANY) * 16, 100);
+	assert_in_range(commit_percent(f), 50, 100);
+	for (int i = 0; i < SOME; i++) /* new ones between them, and larger */
+		put_number(f, (unsigned)pk_rng_below(&rng, MANY) * 16 + 5, 900);
+	assert_in_range(commit_percent(f), 30, 100);
+	for (int i = 0; i < SOME; i++) /* with pages of their own */
+		put_number(f, (unsigned)pk_rng_below(&rng, MANY) * 16 + 5, 6000);
+	assert_in_range(commit_percent(f), 30, 100);
+	for (unsigned i = 0; i < MANY; i++) /* all of them: no page twice */
+		put_number(f, i * 16, 90);
+	assert_in_range(commit_percent(f), 30, 100);
+	for (unsigned i = 0; i < SOME; i++) { /* neighbours, which share theirs */
+		put_number(f, i * 16, 80);
+	}
+	assert_in_range(commit_percent(f), 1, 30);
 }
 
 /* ---- refusals: in a child, for an assertion ends the process
@@ -660,6 +723,7 @@ int main(void)
 		T(test_big_values_pass_all_layers_and_are_accounted),
 		T(test_values_of_every_size_are_replaced_in_place_or_moved),
 		T(test_a_hot_key_put_many_times_takes_no_more_memory),
+		T(test_a_commit_changes_no_more_pages_than_was_said),
 		T(test_breaking_the_contract_stops_the_process),
 		T(test_a_second_open_of_the_directory_is_refused),
 		T(test_a_file_that_is_no_database_is_corrupt),
