@@ -33,33 +33,23 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Of a group and all above it. `group` is "/a/b", and is cut. */
-static uint64_t limit_of_2(const char *root, char *group)
+/* Of a group and all above it, up to where they are mounted. In a container the path is often the
+ * host's, and its own group is mounted as the root. `group` is "/a/b", and is cut. */
+static uint64_t limit_of(const char *root, const char *mounted, char *group,
+			 const char *const names[])
 {
 	uint64_t limit = UINT64_MAX;
 
 	for (;;) {
 		char folder[PATH_BYTES];
-		int n = snprintf(folder, sizeof(folder), GROUPS "%s", group);
-		if (n > 0 && (size_t)n < sizeof(folder))
-			limit = least(limit, limit_in(root, folder, "memory.max"));
+		int n = snprintf(folder, sizeof(folder), "%s%s", mounted, group);
+		for (size_t i = 0; n > 0 && (size_t)n < sizeof(folder) && names[i] != NULL; i++)
+			limit = least(limit, limit_in(root, folder, names[i]));
 		char *slash = strrchr(group, '/');
 		if (slash == NULL)
 			return limit;
 		*slash = '\0';
 	}
-}
-
-static uint64_t limit_of_1(const char *root, const char *group)
-{
-	char folder[PATH_BYTES];
-	int n = snprintf(folder, sizeof(folder), GROUPS "/memory%s", group);
-	uint64_t limit = UINT64_MAX;
-
-	if (n > 0 && (size_t)n < sizeof(folder))
-		limit = limit_in(root, folder, "memory.limit_in_bytes");
-	/* In a container the path is often the host's, and its own group is mounted as the root. */
-	return least(limit, limit_in(root, GROUPS "/memory", "memory.limit_in_bytes"));
 }
 
 static bool names_memory(const char *controllers)
@@ -75,6 +65,8 @@ static bool names_memory(const char *controllers)
 
 static uint64_t limit_of_groups(const char *root)
 {
+	static const char *const version_1[] = { "memory.limit_in_bytes", NULL };
+	static const char *const version_2[] = { "memory.max", "memory.high", NULL };
 	char path[PATH_BYTES], line[PATH_BYTES];
 	int n = snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
 	FILE *f = n > 0 && (size_t)n < sizeof(path) ? fopen(path, "re") : NULL;
@@ -91,9 +83,9 @@ static uint64_t limit_of_groups(const char *root)
 		*group++ = '\0';
 		group[strcspn(group, "\n")] = '\0';
 		if (*controllers == '\0')
-			limit = least(limit, limit_of_2(root, group));
+			limit = least(limit, limit_of(root, GROUPS, group, version_2));
 		else if (names_memory(controllers))
-			limit = least(limit, limit_of_1(root, group));
+			limit = least(limit, limit_of(root, GROUPS "/memory", group, version_1));
 	}
 	pk_ignore(fclose(f), "it was only read");
 	return limit;

@@ -7,9 +7,10 @@
 #include <stdint.h>
 
 /*
- * Bytes: the least of what the machine has and what the control groups that the process is in allow
- * (cgroup 2: memory.max of its group and of those above; cgroup 1: memory.limit_in_bytes of its
- * own). `root` is "" but in tests: the folder below which /proc and /sys lie.
+ * Bytes: the least of what the machine has and what the control groups that the process is in, and
+ * those above them, allow (cgroup 2: memory.max, at which processes are ended, and memory.high, at
+ * which they are slowed down; cgroup 1: memory.limit_in_bytes). Limits that change later are not
+ * noticed. `root` is "" but in tests: the folder below which /proc and /sys lie.
  */
 uint64_t memory_may_have(const char *root);
 

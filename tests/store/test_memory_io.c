@@ -74,9 +74,21 @@ static void test_groups_of_version_1_are_read(void **state)
 		with((const char *const[][2]){
 			{ "proc/self/cgroup", "9:cpu,cpuacct:/x\n8:hugetlb,memory:/a/b\n" },
 			{ "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n" },
-			{ "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "67108864\n" },
+			{ "sys/fs/cgroup/memory/a/memory.limit_in_bytes", "67108864\n" },
+			{ "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "134217728\n" },
 			{ NULL, NULL } }),
 		67108864);
+}
+
+static void test_what_slows_a_group_down_is_a_limit_as_well(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		with((const char *const[][2]){ { "proc/self/cgroup", "0::/a\n" },
+					       { "sys/fs/cgroup/a/memory.max", "134217728\n" },
+					       { "sys/fs/cgroup/a/memory.high", "100663296\n" },
+					       { NULL, NULL } }),
+		100663296);
 }
 
 static void test_a_path_that_is_the_hosts_leaves_the_mounted_group(void **state)
@@ -107,6 +119,7 @@ int main(void)
 		cmocka_unit_test(test_the_tightest_group_above_counts),
 		cmocka_unit_test(test_a_group_without_a_limit_is_none),
 		cmocka_unit_test(test_groups_of_version_1_are_read),
+		cmocka_unit_test(test_what_slows_a_group_down_is_a_limit_as_well),
 		cmocka_unit_test(test_a_path_that_is_the_hosts_leaves_the_mounted_group),
 		cmocka_unit_test(test_what_cannot_be_read_limits_nothing),
 	};
