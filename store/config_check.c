@@ -44,6 +44,18 @@ static int check_times(struct store_config *c, struct pk_err *err)
 	return 0;
 }
 
+#define LOG_BYTES_LEAST 1048576
+
+static int check_log(const struct store_config *c, struct pk_err *err)
+{
+	if (c->snapshot_log_bytes > 0 && c->snapshot_log_bytes < LOG_BYTES_LEAST)
+		return pk_err_set(err, PK_EINVAL,
+				  "paddock.snapshotLogBytes (%" PRId64
+				  ") must be at least %d, or 0 for a part of the memory",
+				  c->snapshot_log_bytes, LOG_BYTES_LEAST);
+	return 0;
+}
+
 static int check_weights(const struct store_config *c, struct pk_err *err)
 {
 	if (c->group_count > 1)
@@ -369,6 +381,8 @@ int store_config_check(struct store_config *c, struct pk_buf *notes, struct pk_e
 	if (c->log_dir == NULL)
 		c->log_dir = pk_strdup(c->data_dir);
 	rc = check_times(c, err);
+	if (rc == 0)
+		rc = check_log(c, err);
 	if (rc == 0)
 		rc = check_weights(c, err);
 	if (rc == 0)

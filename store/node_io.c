@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "net/crypto.h"
 #include "store/applier_io.h"
+#include "store/budget.h"
 #include "store/client_io.h"
 #include "store/commands_io.h"
 #include "store/disk_io.h"
@@ -59,6 +60,7 @@ struct node {
 	void *healed_owner;
 	struct pk_err damage;
 
+	struct budget budget;
 	struct state_dir *states;
 	struct kv *kv;
 	struct applier *applier;
@@ -596,23 +598,6 @@ static uint32_t txn_flags(const struct store_config *cfg)
 	       (cfg->auth_sasl ? TXN_SCHEME_SASL : 0) | (cfg->digest_auth ? 0 : TXN_NO_DIGEST);
 }
 
-/* Half a gigabyte is where LMDB writes pages before the commit's end by itself. */
-#define COMMIT_PAGES_LEAST (UINT64_C(8) << 20)
-#define COMMIT_PAGES_MOST  (UINT64_C(512) << 20)
-#define COMMIT_PAGES_SHARE 16 /* of the memory that we may have */
-#define WAITING_SHARE      4
-
-static uint64_t commit_pages_bytes(const struct store_config *cfg)
-{
-	uint64_t bytes = memory_may_have("") / COMMIT_PAGES_SHARE;
-
-	if (cfg->commit_pages_bytes > 0)
-		return (uint64_t)cfg->commit_pages_bytes;
-	if (bytes < COMMIT_PAGES_LEAST)
-		return COMMIT_PAGES_LEAST;
-	return bytes < COMMIT_PAGES_MOST ? bytes : COMMIT_PAGES_MOST;
-}
-
 static int start_server(struct node *n, struct pk_err *err)
 {
 	const struct store_config *cfg = n->cfg;
@@ -629,9 +614,10 @@ static int start_server(struct node *n, struct pk_err *err)
 					  : 20 * tick,
 		.leader_grace_ms = 6 * cfg->election_ms > 3000 ? 6 * cfg->election_ms : 3000,
 		.commit_overlay_bytes = (uint64_t)cfg->overlay_bytes,
-		.commit_log_bytes = (uint64_t)cfg->snapshot_log_bytes / 4,
-		.commit_pages_bytes = commit_pages_bytes(cfg),
-		.waiting_bytes_max = memory_may_have("") / WAITING_SHARE,
+		.commit_log_bytes = n->budget.snapshot_log_bytes / 4,
+		.commit_pages_bytes = n->budget.commit_pages_bytes,
+		.waiting_bytes_max = n->budget.waiting_bytes,
+		.backlog_bytes_max = n->budget.backlog_bytes,
 		.txn_flags = txn_flags(cfg),
 		.jute_bytes_max = (uint32_t)cfg->jute_maxbuffer,
 		.response_bytes_max = CLIENT_QUEUE_BYTES_MAX / 2,
@@ -931,7 +917,8 @@ static int open_raft(struct node *n, struct pk_err *err)
 					   .heartbeat_ms = (unsigned)cfg->heartbeat_ms,
 					   .election_ms = (unsigned)cfg->election_ms,
 					   .install_timeout_ms = INSTALL_TIMEOUT_MS,
-					   .snapshot_log_bytes = (uint64_t)cfg->snapshot_log_bytes,
+					   .snapshot_log_bytes = n->budget.snapshot_log_bytes,
+					   .fetch_log_bytes = n->budget.fetch_log_bytes,
 					   .trailing_entries = TRAILING_ENTRIES,
 					   .guard = RAFT_GUARD_ALL,
 					   .mute = n->joining,
@@ -1146,6 +1133,18 @@ static int start_commands(struct node *n, struct pk_err *err)
 	return commands_start(&n->commands, &cc, err);
 }
 
+static void share_memory(struct node *n)
+{
+	uint64_t bytes = memory_may_have("");
+
+	n->budget = budget_of(n->cfg, bytes);
+	LOG_INFO("node.memory",
+		 "bytes=%" PRIu64 " commit_pages=%" PRIu64 " waiting=%" PRIu64 " log=%" PRIu64
+		 " backlog=%" PRIu64,
+		 bytes, n->budget.commit_pages_bytes, n->budget.waiting_bytes,
+		 n->budget.snapshot_log_bytes, n->budget.backlog_bytes);
+}
+
 int node_start(struct node **out, struct net_loop *loop, const struct store_config *cfg,
 	       struct pk_err *err)
 {
@@ -1156,6 +1155,7 @@ int node_start(struct node **out, struct net_loop *loop, const struct store_conf
 
 	n->loop = loop;
 	n->cfg = cfg;
+	share_memory(n);
 	int rc = pk_random_secret(&seed, sizeof(seed), err);
 	if (rc == 0) {
 		pk_rng_seed(&n->rng, seed);

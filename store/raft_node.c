@@ -171,8 +171,7 @@ static bool somebody_fetches(const struct raft_node *n)
 {
 	enum { SNAPSHOT = 2 }; /* libraft's PROGRESS__SNAPSHOT */
 
-	if (n->raft.state != RAFT_LEADER ||
-	    rlog_bytes(n->rio.log) > FETCH_FACTOR * n->cfg.snapshot_log_bytes)
+	if (n->raft.state != RAFT_LEADER || rlog_bytes(n->rio.log) > n->cfg.fetch_log_bytes)
 		return false;
 	for (unsigned i = 0; i < n->raft.configuration.n; i++)
 		if (n->raft.leader_state.progress[i].state == SNAPSHOT)
@@ -502,6 +501,8 @@ int raft_node_open(struct raft_node **out, const struct raft_node_config *cfg,
 	PK_ASSERT(member_count <= RAFT_NODE_MEMBERS_MAX);
 	n->magic = NODE_MAGIC;
 	n->cfg = *cfg;
+	if (cfg->fetch_log_bytes == 0)
+		n->cfg.fetch_log_bytes = FETCH_FACTOR * cfg->snapshot_log_bytes;
 	n->cfg.mute = cfg->mute && !MUTANT(wiped_server_votes);
 	memcpy(n->address, cfg->address, strlen(cfg->address));
 	n->cfg.address = n->address;

@@ -419,12 +419,12 @@ void server_turn(struct server *s)
 	if (s->dead || s->tree == NULL || s->raft == NULL)
 		return;
 	count_serving(s);
-	bool crowded = s->backlog_bytes > SERVER_BACKLOG_BYTES_MAX;
+	bool crowded = s->backlog_bytes > s->cfg.backlog_bytes_max;
 	if (s->leading)
 		leader_turn(s);
 	else
 		follower_turn(s);
-	if (crowded && s->backlog_bytes <= SERVER_BACKLOG_BYTES_MAX / 2) {
+	if (crowded && s->backlog_bytes <= s->cfg.backlog_bytes_max / 2) {
 		struct conn *c;
 		TAILQ_FOREACH (c, &s->conns, link)
 			conn_flow(c);

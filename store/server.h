@@ -32,7 +32,6 @@ struct conn;
 #define CONN_OUT_COUNTED         (64u << 10)
 #define CONN_IDS_MAX             32 /* identities of one connection: more are refused, AuthFailed */
 #define SERVER_ENTRY_BYTES       (1u << 20)  /* an entry is closed when it grows past this */
-#define SERVER_BACKLOG_BYTES_MAX (64u << 20) /* operations waiting for the log: reading pauses */
 
 enum server_message { /* between servers; the shell frames and authenticates them */
 		      SERVER_MSG_RAFT = 1,
@@ -120,6 +119,7 @@ struct server_config {
 	/* Memory of what waits and of the commit to come, above which a leader takes no more while
 	 * a commit is under way. */
 	uint64_t waiting_bytes_max;
+	uint64_t backlog_bytes_max; /* operations waiting for the log: reading pauses */
 	uint32_t txn_flags; /* enum txn_flag */
 	uint32_t jute_bytes_max;
 	uint32_t response_bytes_max;

@@ -222,7 +222,7 @@ void conn_flow(struct conn *c)
 	size_t most = c->paused ? CONN_QUEUE_MAX / 2 : CONN_QUEUE_MAX;
 	bool pause = c->state == CONN_JOINING || c->blocked || c->deferred ||
 		     c->ring_count >= most || c->ring_bytes + c->held.len >= CONN_QUEUE_BYTES_MAX ||
-		     s->backlog_bytes > SERVER_BACKLOG_BYTES_MAX || crowd || s->draining;
+		     s->backlog_bytes > s->cfg.backlog_bytes_max || crowd || s->draining;
 
 	if (pause != c->paused) {
 		c->paused = pause;

@@ -31,7 +31,7 @@ struct sim_options {
 	size_t observers,
 		spares; /* of them: the last but the spares observe, the last wait to be placed */
 	int32_t tick_ms;
-	uint64_t commit_overlay_bytes, commit_log_bytes, commit_pages_bytes, waiting_bytes_max,
+	uint64_t commit_overlay_bytes, commit_log_bytes, commit_pages_bytes, waiting_bytes_max, backlog_bytes_max,
 		snapshot_log_bytes, trailing_entries;
 	uint64_t covered_count; /* of rlog_config */
 	uint32_t segment_bytes;

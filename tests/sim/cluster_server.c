@@ -877,6 +877,7 @@ void sim_start(struct sim *s, int i)
 				     .commit_log_bytes = s->o.commit_log_bytes,
 				     .commit_pages_bytes = s->o.commit_pages_bytes,
 				     .waiting_bytes_max = s->o.waiting_bytes_max,
+				     .backlog_bytes_max = s->o.backlog_bytes_max,
 				     .txn_flags = TXN_EXTENDED_TYPES | s->o.txn_flags,
 				     .container_check_ms = s->o.container_check_ms,
 				     .container_never_used_ms = s->o.never_used_ms,

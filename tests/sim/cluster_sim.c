@@ -214,6 +214,7 @@ static struct sim_options options(struct run *r)
 		.commit_log_bytes = 1u << pk_rng_range(rng, 12, small ? 15 : 22),
 		.commit_pages_bytes = r->plan->seed % 7 == 2 ? 1u << 17 : 1u << 26,
 		.waiting_bytes_max = r->plan->seed % 7 == 2 ? 1u << 19 : 1u << 30,
+		.backlog_bytes_max = 64u << 20,
 		.snapshot_log_bytes = 1u << pk_rng_range(rng, 13, small ? 16 : 20),
 		.trailing_entries = (uint64_t)pk_rng_range(rng, 1, small ? 30 : 2000),
 		.covered_count = r->plan->seed % (small ? 31 : 301),

@@ -173,6 +173,7 @@ static void do_cluster(struct play *p)
 				 .commit_log_bytes = 1 << 16,
 				 .commit_pages_bytes = 1 << 20,
 				 .waiting_bytes_max = 1 << 30,
+				 .backlog_bytes_max = 64 << 20,
 				 .snapshot_log_bytes = 1 << 17,
 				 .trailing_entries = 100,
 				 .segment_bytes = 65536,

@@ -52,6 +52,7 @@ static struct sim_options options(size_t servers, uint64_t log_bytes)
 				     .commit_log_bytes = log_bytes / 2,
 				     .commit_pages_bytes = 1 << 20,
 				     .waiting_bytes_max = 1 << 30,
+				     .backlog_bytes_max = 64 << 20,
 				     .snapshot_log_bytes = log_bytes,
 				     .trailing_entries = 10,
 				     .segment_bytes = 65536 };

@@ -1,0 +1,30 @@
+/*
+ * store/budget.h - which part of the memory goes to what, where the configuration does not say.
+ *
+ * What a server needs whatever it is asked is a few MiB; sessions and replies that wait for slow
+ * readers come with its clients. The rest follows writes, and each part of it has a bound here.
+ * With memory M (bytes):
+ *
+ *     pages of a commit       M/16, 8 to 512 MiB   above it LMDB writes pages before the commit's
+ * end what may wait           four times that      with the commit under way and the one to come
+ *     log                     M/16, 4 to 64 MiB    libraft holds it all
+ *     log during a fetch      M/4                  at most eight times the log, for a member that
+ *                                                  fetches the state needs what comes meanwhile
+ *     operations for the log  M/16, 4 to 64 MiB    then clients are not read from
+ *
+ * In all 3/8, or 9/16 during a fetch. The kernel's copies of the files' pages take what is left,
+ * and must have some of it, or each look at the tree waits for the disk.
+ */
+#ifndef PK_STORE_BUDGET_H
+#define PK_STORE_BUDGET_H
+
+#include "store/config.h"
+
+struct budget {
+	uint64_t commit_pages_bytes, waiting_bytes, snapshot_log_bytes, fetch_log_bytes,
+		backlog_bytes;
+};
+
+struct budget budget_of(const struct store_config *cfg, uint64_t memory_bytes);
+
+#endif
