@@ -14,6 +14,7 @@
 #define QUIET_MS             100
 #define QUIET_LOG_BYTES      262144 /* replayed in a few milliseconds */
 #define EARLY_FRACTION       8      /* of commit_log_bytes: worth a commit, if commits are cheap */
+#define WAIT_TOLD_MS         1000
 #define EARLY_PAUSE          9 /* between early commits, so many times what the last one took */
 
 static struct server *server_of(void *owner)
@@ -257,12 +258,63 @@ static void propose_epoch(struct server *s)
 	txn_pack_free(pack);
 }
 
-/* What came while a commit is under way needs all the memory that it may have: the disk goes first.
- */
-static bool commits_lag(const struct server *s)
+static uint64_t waiting_bytes(const struct server *s)
 {
-	return s->job != NULL &&
-	       kv_overlay_bytes(s->kv) + kv_commit_bytes(s->kv) >= s->cfg.waiting_bytes_max;
+	return (s->job != NULL ? s->job_bytes : 0) + kv_overlay_bytes(s->kv) +
+	       kv_commit_bytes(s->kv);
+}
+
+/* What of a wait is beyond a tick. */
+static int64_t wait_forgives_ms(const struct server *s)
+{
+	int64_t ms = s->now_ms - s->wait.since_ms - s->cfg.tick_ms;
+
+	return s->wait.on && ms > 0 ? ms : 0;
+}
+
+/*
+ * The clock of sessions stands still while nothing is taken for longer than a tick: connections
+ * that have a write waiting may not be read from then, and a client that comes back on another one
+ * waits for the log.
+ */
+static int64_t session_now(const struct server *s)
+{
+	return s->now_ms - s->wait.forgiven_ms - wait_forgives_ms(s);
+}
+
+static void wait_end(struct server *s)
+{
+	int64_t took_ms = s->now_ms - s->wait.since_ms;
+
+	s->wait.forgiven_ms += wait_forgives_ms(s);
+	s->wait.on = false;
+	pk_summary_record(s->metrics, M_PADDOCK_STATE_WAIT_MS, took_ms);
+	if (s->wait.told)
+		server_note(s, PK_LOG_WARN, "state.wait", "begin=0 took_ms=%" PRId64, took_ms);
+}
+
+/*
+ * Whether what came while a commit is under way needs all the memory that it may have: then nothing
+ * more is taken until that has ended. Reads, signs of life and Raft's own messages go on.
+ */
+static bool must_wait(struct server *s)
+{
+	bool lags = s->job != NULL && waiting_bytes(s) >= s->cfg.waiting_bytes_max;
+
+	if (lags && !s->wait.on) {
+		s->wait.on = true;
+		s->wait.told = false;
+		s->wait.since_ms = s->now_ms;
+		s->stats.waits++;
+	} else if (!lags && s->wait.on) {
+		wait_end(s);
+	} else if (lags && !s->wait.told && s->now_ms - s->wait.since_ms >= WAIT_TOLD_MS) {
+		s->wait.told = true;
+		server_note(s, PK_LOG_WARN, "state.wait",
+			    "begin=1 waiting_bytes=%" PRIu64 " commit_ms=%" PRId64,
+			    waiting_bytes(s), s->now_ms - s->job_begun_ms);
+	}
+	return lags;
 }
 
 static void leader_turn(struct server *s)
@@ -272,7 +324,7 @@ static void leader_turn(struct server *s)
 	if (!s->established)
 		return;
 	struct txn_pack *pack;
-	while (raft_node_inflight(s->raft) < 1 && !commits_lag(s) &&
+	while (raft_node_inflight(s->raft) < 1 && !must_wait(s) &&
 	       (pack = outbox_front(s)) != NULL) {
 		if (++s->digest_entries >= DIGEST_EVERY_ENTRIES && pack == s->outbox) {
 			uint8_t body[24];
@@ -315,6 +367,7 @@ static void follower_turn(struct server *s)
 static void commit_start(struct server *s)
 {
 	tree_flush(s->tree);
+	s->job_bytes = kv_commit_bytes(s->kv);
 	s->job = kv_commit_begin(s->kv);
 	s->commit_wanted = false;
 	if (s->job == NULL)
@@ -431,6 +484,7 @@ void server_turn(struct server *s)
 	}
 	if (commit_is_due(s))
 		commit_start(s);
+	pk_ignore(must_wait(s), "for the end of a wait");
 	state_turn(s);
 	join_step(s);
 	conns_shed(s);
@@ -500,7 +554,7 @@ static void clock_fill(void *arg, const struct tree_session *session)
 
 	if (!MUTANT(sessions_forgotten_by_leader))
 		session_clock_put(s->clock, session->id, session->gen, session->timeout_ms,
-				  s->now_ms);
+				  session_now(s));
 }
 
 static void leader_end(struct server *s)
@@ -525,7 +579,7 @@ static void after_session_op(struct server *s, const struct txn_op *op, const st
 	case TXN_ATTACH:
 		if (s->clock != NULL)
 			session_clock_put(s->clock, op->session_id, r->session_gen,
-					  r->session_timeout_ms, s->now_ms);
+					  r->session_timeout_ms, session_now(s));
 		if (c != NULL && c != asker)
 			conn_close(c, true, "the session moved to another connection");
 		break;
@@ -650,7 +704,7 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 		/* Reports of who was heard come twice a tick, and may be late for one that was
 		 * silent for almost its timeout: what it writes tells the leader at once. */
 		if (s->clock != NULL && r->err != ZK_ESESSIONMOVED)
-			session_clock_touch(s->clock, op->session_id, s->now_ms);
+			session_clock_touch(s->clock, op->session_id, session_now(s));
 		break;
 	}
 	if (p.conn != NULL) {
@@ -910,7 +964,7 @@ static int touch_recv(struct server *s, struct pk_bytes bytes, struct pk_err *er
 	if (bytes.len % 8 != 0)
 		return pk_err_set(err, PK_EPROTO, "a list of sessions of %zu bytes", bytes.len);
 	for (size_t at = 0; s->clock != NULL && at < bytes.len; at += 8)
-		session_clock_touch(s->clock, pk_get_le64(bytes.data + at), s->now_ms);
+		session_clock_touch(s->clock, pk_get_le64(bytes.data + at), session_now(s));
 	return 0;
 }
 
@@ -969,7 +1023,7 @@ static void report_touched(struct server *s)
 {
 	if (s->clock != NULL) {
 		for (size_t i = 0; i < s->touched_count; i++)
-			session_clock_touch(s->clock, s->touched[i], s->now_ms);
+			session_clock_touch(s->clock, s->touched[i], session_now(s));
 	} else if (s->leader_id != 0 && !s->leading) {
 		for (size_t at = 0; at < s->touched_count; at += TOUCH_BATCH) {
 			size_t n = s->touched_count - at < TOUCH_BATCH ? s->touched_count - at
@@ -1019,7 +1073,7 @@ static void leader_tick(struct server *s)
 		return;
 	/* With a full disk as well: it takes no more of it than the end that a client asks for, and
 	 * others may wait for what the dead one held. */
-	session_clock_tick(s->clock, s->now_ms, expire_session, s);
+	session_clock_tick(s->clock, session_now(s), expire_session, s);
 	if (s->write_refused)
 		return;
 	members_tick(s);

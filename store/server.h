@@ -26,12 +26,12 @@ struct server;
 struct conn;
 
 /* Limits, each with its answer in docs/failures.md. */
-#define CONN_QUEUE_MAX           1000 /* requests waiting on one connection: reading from it pauses */
-#define CONN_QUEUE_BYTES_MAX     (4u << 20) /* bytes waiting on one connection: the same */
+#define CONN_QUEUE_MAX       1000 /* requests waiting on one connection: reading from it pauses */
+#define CONN_QUEUE_BYTES_MAX (4u << 20) /* bytes waiting on one connection: the same */
 /* Who has so many bytes not yet taken is a slow reader. */
-#define CONN_OUT_COUNTED         (64u << 10)
-#define CONN_IDS_MAX             32 /* identities of one connection: more are refused, AuthFailed */
-#define SERVER_ENTRY_BYTES       (1u << 20)  /* an entry is closed when it grows past this */
+#define CONN_OUT_COUNTED     (64u << 10)
+#define CONN_IDS_MAX         32 /* identities of one connection: more are refused, AuthFailed */
+#define SERVER_ENTRY_BYTES   (1u << 20) /* an entry is closed when it grows past this */
 
 enum server_message { /* between servers; the shell frames and authenticates them */
 		      SERVER_MSG_RAFT = 1,
@@ -116,11 +116,11 @@ struct server_config {
 	/* When LMDB gets the next transaction: memory of what waits for it, log that a restart
 	 * would replay, memory that it would take itself. */
 	uint64_t commit_overlay_bytes, commit_log_bytes, commit_pages_bytes;
-	/* Memory of what waits and of the commit to come, above which a leader takes no more while
-	 * a commit is under way. */
+	/* Memory of what waits, of the commit under way and of the one to come, above which a
+	 * leader proposes nothing more until the first has ended. */
 	uint64_t waiting_bytes_max;
 	uint64_t backlog_bytes_max; /* operations waiting for the log: reading pauses */
-	uint32_t txn_flags; /* enum txn_flag */
+	uint32_t txn_flags;         /* enum txn_flag */
 	uint32_t jute_bytes_max;
 	uint32_t response_bytes_max;
 	size_t out_bytes_max;    /* not yet taken by a slow reader: its requests wait */
@@ -218,7 +218,7 @@ struct server_stats {
 	uint64_t durable_index, durable_zxid;
 	uint64_t overlay_bytes, state_bytes; /* see kv_overlay_bytes, kv_disk_bytes */
 	int64_t durable_wall_ms;             /* when it was found to be */
-	uint64_t commits;
+	uint64_t commits, waits;
 	uint64_t state_transfers_in, state_transfers_out;
 	uint64_t no_cert_local, no_cert_remote; /* TLS connections without a client certificate */
 	uint64_t slow_readers_closed;

@@ -165,7 +165,13 @@ struct server {
 	struct tree_meta job_meta, durable;
 	int64_t job_begun_ms, commit_early_ms; /* when commits need not be due yet */
 	uint64_t log_bytes;                    /* applied since the last commit began */
-	int64_t applied_ms;                    /* when an entry was last applied */
+	uint64_t job_bytes;                    /* of pages that the job changes, at most */
+	struct {                               /* nothing more is taken until the job has ended */
+		bool on, told;
+		int64_t since_ms;
+		int64_t forgiven_ms; /* by which the clock of sessions is behind */
+	} wait;
+	int64_t applied_ms; /* when an entry was last applied */
 	bool commit_wanted;
 
 	/* state transfer */

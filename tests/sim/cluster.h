@@ -31,8 +31,8 @@ struct sim_options {
 	size_t observers,
 		spares; /* of them: the last but the spares observe, the last wait to be placed */
 	int32_t tick_ms;
-	uint64_t commit_overlay_bytes, commit_log_bytes, commit_pages_bytes, waiting_bytes_max, backlog_bytes_max,
-		snapshot_log_bytes, trailing_entries;
+	uint64_t commit_overlay_bytes, commit_log_bytes, commit_pages_bytes, waiting_bytes_max,
+		backlog_bytes_max, snapshot_log_bytes, trailing_entries;
 	uint64_t covered_count; /* of rlog_config */
 	uint32_t segment_bytes;
 	uint32_t txn_flags;                        /* beside TXN_EXTENDED_TYPES */
@@ -49,7 +49,7 @@ struct sim_net {
 };
 
 struct sim_stats {
-	uint64_t events, commits, imports, joins, elections, entries;
+	uint64_t events, commits, waits, imports, joins, elections, entries;
 	uint64_t disk_faults, disk_deaths, refusals, unseen_losses;
 	uint64_t majorities, stopped; /* damaged, and those of them that left too few */
 	uint64_t old_copies;          /* put back */

@@ -87,6 +87,7 @@ struct sim_server {
 	int index;
 	struct sim *sim;
 	uint64_t id, life;
+	uint64_t waits; /* of this life, counted */
 	bool up, failed;
 	char dir[96];
 	struct pk_rng rng;

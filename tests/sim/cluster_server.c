@@ -208,11 +208,15 @@ static bool owner_peer_send(void *owner, uint64_t peer_id, const char *address,
 static void commit_told(struct sim *s, struct event *e)
 {
 	struct sim_server *n = &s->servers[e->server];
+	struct server_stats stats;
 	struct pk_err err = PK_ERR_INIT;
 
 	if (!server_alive(n, e->life))
 		return;
 	s->stats.commits++;
+	server_stats(n->server, &stats);
+	s->stats.waits += stats.waits - n->waits;
+	n->waits = stats.waits;
 	server_enter(n);
 	server_commit_done(n->server, e->p, 0, &err);
 	server_left(n);
@@ -995,6 +999,7 @@ static void stop(struct sim_server *n, bool power)
 		}
 	}
 	server_close(n->server);
+	n->waits = 0;
 	kv_close(n->kv);
 	state_dir_close(n->states);
 	n->raft = NULL;

@@ -99,14 +99,24 @@ static int setup_quiet(void **state)
 	return world_new(state, o);
 }
 
-/* Commits that only the pages bring which they would change. */
-static int setup_pages(void **state)
+/* Commits that only the pages bring which they would change, and little that may wait for one. */
+static struct sim_options options_pages(size_t servers)
 {
-	struct sim_options o = options(1, 256 << 20);
+	struct sim_options o = options(servers, 256 << 20);
 
 	o.commit_pages_bytes = 1 << 17;
-	o.waiting_bytes_max = 1 << 19;
-	return world_new(state, o);
+	o.waiting_bytes_max = 1 << 18;
+	return o;
+}
+
+static int setup_pages(void **state)
+{
+	return world_new(state, options_pages(1));
+}
+
+static int setup_pages3(void **state)
+{
+	return world_new(state, options_pages(3));
 }
 
 static int setup_auth(void **state)
@@ -481,9 +491,9 @@ static void test_a_request_before_required_authentication_ends_the_connection(vo
 enum { SPREAD = 192, WAVE = 16 };
 
 /* Nodes of which hardly four are on one page. */
-static struct client *spread(struct world *w)
+static struct client *spread_on(struct world *w, int server)
 {
-	struct client *c = join(w, 0, 0);
+	struct client *c = join(w, 0, server);
 	char path[16], value[1000];
 
 	memset(value, 'v', sizeof(value) - 1);
@@ -496,6 +506,11 @@ static struct client *spread(struct world *w)
 	sim_run(w->s, 1000);
 	pk_buf_clear(&w->all[0].said);
 	return c;
+}
+
+static struct client *spread(struct world *w)
+{
+	return spread_on(w, 0);
 }
 
 static void set_some(struct world *w, struct client *c, int first)
@@ -525,6 +540,94 @@ static void test_changes_on_many_pages_bring_a_commit(void **state)
 	sim_run(w->s, 500);
 	assert_int_equal(answered(w), SPREAD);
 	assert_true(w->s->stats.commits >= before + 3);
+}
+
+static struct server_stats stats_of(const struct world *w, int i)
+{
+	struct server_stats stats;
+
+	server_stats(w->s->servers[i].server, &stats);
+	return stats;
+}
+
+/* Sets until the server takes no more; how many were sent. */
+static int set_until_it_waits(struct world *w, struct client *c, int i)
+{
+	int sent = 0;
+
+	for (uint64_t before = stats_of(w, i).waits; stats_of(w, i).waits == before; sent += WAVE) {
+		assert_in_range(sent, 0, 4 * SPREAD);
+		set_some(w, c, sent);
+	}
+	return sent;
+}
+
+static void test_writes_wait_for_a_commit_that_takes_long_and_reads_do_not(void **state)
+{
+	struct world *w = *state;
+	struct client *c = spread(w), *reads = join(w, 1, 0);
+
+	client_pings(c, false); /* or it gives up: pings are answered behind its writes */
+	sim_disk_slow(w->s, 0, 0, 60000000);
+	uint64_t before = w->s->stats.commits;
+	int sent = set_until_it_waits(w, c, 0);
+	size_t taken = answered(w);
+	set_some(w, c, 0);
+	client_ask(reads, ZK_OP_GET_DATA, "/n000", false);
+	client_ping(reads);
+	sim_run(w->s, 500);
+	assert_int_equal(w->s->stats.commits, before);
+	assert_int_equal(answered(w), taken);
+	expect(w, 1, "getData:0 ");
+	assert_true(stats_of(w, 0).overlay_bytes < 1 << 18);
+	sim_disk_slow(w->s, 0, 0, 0);
+	sim_run(w->s, 80000);
+	assert_int_equal(answered(w), (size_t)sent + WAVE);
+}
+
+static void test_a_session_does_not_expire_while_its_server_waits_for_a_commit(void **state)
+{
+	struct world *w = *state;
+	struct client *c = spread(w), *back = join(w, 1, 0);
+
+	sim_disk_slow(w->s, 0, 0, 120000000);
+	uint64_t before = w->s->stats.commits;
+	set_until_it_waits(w, c, 0);
+	client_drop(back);
+	sim_run(w->s, 10000); /* its timeout is 4 s */
+	client_connect(back, 0);
+	sim_run(w->s, 500);
+	assert_int_equal(w->s->stats.commits, before); /* it still waits */
+	assert_int_equal(stats_of(w, 0).sessions_expired, 0);
+	sim_disk_slow(w->s, 0, 0, 0);
+	for (int i = 0; i < 1500 && w->s->stats.commits == before; i++)
+		sim_run(w->s, 100);
+	join(w, 1, 0); /* or the model says that it should not have been refused */
+	client_drop(back);
+	sim_run(w->s, 10000);
+	assert_true(stats_of(w, 0).sessions_expired >= 1); /* the clock goes on */
+}
+
+static void test_a_lost_leadership_ends_nothing_but_the_wait(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+	struct client *c = spread_on(w, l);
+
+	sim_disk_slow(w->s, l, 0, 60000000);
+	set_until_it_waits(w, c, l);
+	set_some(w, c, 0);
+	for (int i = 0; i < 3; i++) {
+		sim_cut(w->s, l, i, i != l);
+		sim_cut(w->s, i, l, i != l);
+	}
+	sim_run(w->s, 5000);
+	assert_int_not_equal(client_state(c), CLIENT_CONNECTED);
+	assert_int_not_equal(sim_leader(w->s), l);
+	sim_heal(w->s);
+	sim_disk_slow(w->s, l, 0, 0);
+	sim_run(w->s, 80000);
+	assert_true(sim_settled(w->s));
 }
 
 static void test_a_full_disk_refuses_writes_and_answers_reads(void **state)
@@ -1101,6 +1204,9 @@ int main(void)
 		T(test_a_server_killed_when_it_had_just_begun_to_join_finds_the_others,
 		  setup_small),
 		T(test_changes_on_many_pages_bring_a_commit, setup_pages),
+		T(test_writes_wait_for_a_commit_that_takes_long_and_reads_do_not, setup_pages),
+		T(test_a_session_does_not_expire_while_its_server_waits_for_a_commit, setup_pages),
+		T(test_a_lost_leadership_ends_nothing_but_the_wait, setup_pages3),
 		T(test_a_restart_after_a_quiet_moment_has_nothing_to_replay, setup_quiet),
 		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
 		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
