@@ -426,13 +426,30 @@ int raft_msg_decode(struct raft_message *m, struct raft_msg_head *head, struct p
 	return 0;
 }
 
+static void release_entries(struct raft_append_entries *a)
+{
+	if (a->entries == NULL)
+		return;
+	raft_free(a->entries[0].batch);
+	raft_free(a->entries);
+	a->entries = NULL;
+	a->n_entries = 0;
+}
+
+void raft_msg_strip(struct raft_message *m)
+{
+	struct raft_append_entries *a = &m->append_entries;
+
+	PK_ASSERT(m->type == RAFT_IO_APPEND_ENTRIES);
+	release_entries(a);
+	if (a->leader_commit > a->prev_log_index)
+		a->leader_commit = a->prev_log_index;
+}
+
 void raft_msg_release(struct raft_message *m)
 {
-	if (m->type == RAFT_IO_APPEND_ENTRIES && m->append_entries.entries != NULL) {
-		raft_free(m->append_entries.entries[0].batch);
-		raft_free(m->append_entries.entries);
-		m->append_entries.entries = NULL;
-		m->append_entries.n_entries = 0;
+	if (m->type == RAFT_IO_APPEND_ENTRIES) {
+		release_entries(&m->append_entries);
 	} else if (m->type == RAFT_IO_INSTALL_SNAPSHOT) {
 		raft_configuration_close(&m->install_snapshot.conf);
 		raft_configuration_init(&m->install_snapshot.conf);

@@ -46,6 +46,9 @@ size_t raft_msg_encode(struct pk_buf *out, uint64_t from_id, const char *from_ad
 PK_CHECKED int raft_msg_decode(struct raft_message *m, struct raft_msg_head *head,
 			       struct pk_bytes in, struct pk_err *err);
 void raft_msg_release(struct raft_message *m);
+/* Make AppendEntries what the leader might have sent instead: the same without entries, and with no
+ * more committed than that covers. */
+void raft_msg_strip(struct raft_message *m);
 
 /* libraft's encoding of a membership, read strictly. *c is raft_malloc's, for
  * raft_configuration_close. */

@@ -88,7 +88,7 @@ struct raft_node {
 	struct raft_node_config cfg;
 	char address[RAFT_MSG_ADDRESS_BYTES_MAX + 1];
 	struct raft_node_owner owner;
-	bool opening, settling, proposing, told;
+	bool opening, settling, proposing, told, hold;
 	/* what the owner was told last */
 	enum raft_node_role role;
 	uint64_t term, leader;
@@ -1215,6 +1215,11 @@ static void lost_step(struct raft_node *n, int64_t now_ms)
 	}
 }
 
+void raft_node_hold(struct raft_node *n, bool hold)
+{
+	n->hold = hold;
+}
+
 void raft_node_tick(struct raft_node *n, int64_t now_ms)
 {
 	PK_ASSERT(n->magic == NODE_MAGIC);
@@ -1268,6 +1273,8 @@ int raft_node_recv(struct raft_node *n, uint64_t from_id, struct pk_bytes data, 
 		rio_leave(&n->rio);
 		return 0;
 	}
+	if (n->hold && m.type == RAFT_IO_APPEND_ENTRIES)
+		raft_msg_strip(&m);
 	rio_recv(&n->rio, &m);
 	return 0;
 }

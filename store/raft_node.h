@@ -113,6 +113,11 @@ PK_CHECKED int raft_node_open(struct raft_node **out, const struct raft_node_con
 void raft_node_close(struct raft_node *n, void (*closed)(void *owner), void *owner);
 
 void raft_node_speak(struct raft_node *n); /* ends `mute` */
+/*
+ * While `hold`: of what a leader sends take the sign of life, not the entries. It sends them again.
+ * For a follower whose state cannot keep up; a leader proposes no more instead.
+ */
+void raft_node_hold(struct raft_node *n, bool hold);
 
 /* Call every heartbeat_ms / 2 or so; now_ms never goes backwards. */
 void raft_node_tick(struct raft_node *n, int64_t now_ms);

@@ -484,7 +484,7 @@ void server_turn(struct server *s)
 	}
 	if (commit_is_due(s))
 		commit_start(s);
-	pk_ignore(must_wait(s), "for the end of a wait");
+	raft_node_hold(s->raft, must_wait(s) && !s->leading);
 	state_turn(s);
 	join_step(s);
 	conns_shed(s);
@@ -975,6 +975,7 @@ int server_peer_recv(struct server *s, uint64_t from_id, enum server_message typ
 		return 0;
 	switch (type) {
 	case SERVER_MSG_RAFT:
+		raft_node_hold(s->raft, must_wait(s) && !s->leading);
 		return raft_node_recv(s->raft, from_id, bytes, s->now_ms, err);
 	case SERVER_MSG_FORWARD:
 		return forward_recv(s, from_id, bytes, err);

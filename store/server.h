@@ -116,8 +116,9 @@ struct server_config {
 	/* When LMDB gets the next transaction: memory of what waits for it, log that a restart
 	 * would replay, memory that it would take itself. */
 	uint64_t commit_overlay_bytes, commit_log_bytes, commit_pages_bytes;
-	/* Memory of what waits, of the commit under way and of the one to come, above which a
-	 * leader proposes nothing more until the first has ended. */
+	/* Memory of what waits, of the commit under way and of the one to come, above which nothing
+	 * more is taken until the first has ended: a leader proposes nothing, a follower leaves
+	 * entries with the leader. */
 	uint64_t waiting_bytes_max;
 	uint64_t backlog_bytes_max; /* operations waiting for the log: reading pauses */
 	uint32_t txn_flags;         /* enum txn_flag */

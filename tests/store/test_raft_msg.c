@@ -174,6 +174,32 @@ static void test_what_no_leader_sends_is_refused(void **state)
 	assert_int_equal(refused(1, &good, 5, RAFT_MSG_INDEX_MAX + 1, 4, 11), PK_EPROTO);
 }
 
+static void test_what_is_stripped_is_what_a_leader_might_have_sent(void **state)
+{
+	(void)state;
+	struct pk_buf out = PK_BUF_INIT;
+	struct raft_message m;
+	struct raft_msg_head head;
+	struct pk_err err = PK_ERR_INIT;
+
+	encode(&out, RAFT_IO_APPEND_ENTRIES);
+	assert_int_equal(raft_msg_decode(&m, &head, pk_buf_bytes(&out), &err), 0);
+	for (int i = 0; i < 2; i++) { /* a second time as well */
+		raft_msg_strip(&m);
+		assert_int_equal(m.append_entries.term, 5);
+		assert_int_equal(m.append_entries.prev_log_index, 10);
+		assert_int_equal(m.append_entries.prev_log_term, 4);
+		assert_int_equal(m.append_entries.leader_commit, 10);
+		assert_int_equal(m.append_entries.n_entries, 0);
+	}
+	pk_buf_clear(&out);
+	m.server_id = head.to_id;
+	raft_msg_encode(&out, head.from_id, head.address, &m, SIZE_MAX);
+	assert_int_equal(decode(pk_buf_bytes(&out)), 0);
+	raft_msg_release(&m);
+	pk_buf_release(&out);
+}
+
 static int conf_of(const char *address, uint64_t id, uint8_t role, uint64_t count)
 {
 	struct pk_buf b = PK_BUF_INIT;
@@ -222,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_a_cut_or_longer_message_is_refused),
 		cmocka_unit_test(test_changed_bytes_are_refused_or_taken_never_more),
 		cmocka_unit_test(test_what_no_leader_sends_is_refused),
+		cmocka_unit_test(test_what_is_stripped_is_what_a_leader_might_have_sent),
 		cmocka_unit_test(test_memberships_are_read_strictly),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

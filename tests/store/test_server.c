@@ -630,6 +630,34 @@ static void test_a_lost_leadership_ends_nothing_but_the_wait(void **state)
 	assert_true(sim_settled(w->s));
 }
 
+static void test_a_follower_whose_commits_take_long_leaves_entries_with_the_leader(void **state)
+{
+	struct world *w = *state;
+	int f = follower(w), l = sim_leader(w->s);
+	struct client *c = spread_on(w, l);
+	struct server_stats before = stats_of(w, f);
+
+	sim_disk_slow(w->s, f, 0, 60000000);
+	for (int i = 0; i < 4 * SPREAD; i += WAVE) {
+		set_some(w, c, i);
+		assert_true(stats_of(w, f).overlay_bytes < 1 << 18);
+	}
+	sim_run(w->s, 3000);
+	assert_int_equal(answered(w), 4 * SPREAD);
+	assert_true(stats_of(w, f).waits > before.waits);
+	assert_true(tree_meta(server_tree(w->s->servers[f].server))->index + 5 <
+		    tree_meta(server_tree(w->s->servers[l].server))->index);
+	/* nobody asks for an election meanwhile, and it has everything in the end */
+	assert_int_equal(sim_leader(w->s), l);
+	assert_int_equal(stats_of(w, f).term, before.term);
+	sim_disk_slow(w->s, f, 0, 0);
+	sim_run(w->s, 80000);
+	assert_true(sim_settled(w->s));
+	assert_int_equal(stats_of(w, f).term, before.term);
+	assert_int_equal(tree_meta(server_tree(w->s->servers[f].server))->index,
+			 tree_meta(server_tree(w->s->servers[l].server))->index);
+}
+
 static void test_a_full_disk_refuses_writes_and_answers_reads(void **state)
 {
 	struct world *w = *state;
@@ -1207,6 +1235,8 @@ int main(void)
 		T(test_writes_wait_for_a_commit_that_takes_long_and_reads_do_not, setup_pages),
 		T(test_a_session_does_not_expire_while_its_server_waits_for_a_commit, setup_pages),
 		T(test_a_lost_leadership_ends_nothing_but_the_wait, setup_pages3),
+		T(test_a_follower_whose_commits_take_long_leaves_entries_with_the_leader,
+		  setup_pages3),
 		T(test_a_restart_after_a_quiet_moment_has_nothing_to_replay, setup_quiet),
 		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
 		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
