@@ -364,18 +364,24 @@ static void follower_turn(struct server *s)
 	}
 }
 
-static void commit_start(struct server *s)
+static bool commit_prepare(struct server *s)
 {
 	tree_flush(s->tree);
 	s->job_bytes = kv_commit_bytes(s->kv);
 	s->job = kv_commit_begin(s->kv);
 	s->commit_wanted = false;
 	if (s->job == NULL)
-		return;
+		return false;
 	s->job_meta = *tree_meta(s->tree);
 	s->job_begun_ms = s->now_ms;
 	s->log_bytes = 0;
-	s->out.commit(s->out.owner, s->job);
+	return true;
+}
+
+static void commit_start(struct server *s)
+{
+	if (commit_prepare(s))
+		s->out.commit(s->out.owner, s->job);
 }
 
 /*
@@ -465,6 +471,21 @@ static bool commit_is_due(const struct server *s)
 		return true;
 	return s->log_bytes >= s->cfg.commit_log_bytes / EARLY_FRACTION &&
 	       s->now_ms >= s->commit_early_ms;
+}
+
+/*
+ * A start replays all that the log holds behind the state, in one go, and what memory it may have
+ * can be less than when that was written: then there are commits on the way, here and now. Nobody
+ * is served yet. (Later this meets only single entries that need as much.)
+ */
+static void commit_if_crowded(struct server *s)
+{
+	struct pk_err err = PK_ERR_INIT;
+
+	if (s->job != NULL || waiting_bytes(s) < s->cfg.waiting_bytes_max)
+		return;
+	if (commit_prepare(s))
+		server_commit_done(s, s->job, kv_commit_run(s->job, &err), &err);
 }
 
 void server_turn(struct server *s)
@@ -756,6 +777,8 @@ static void on_apply(void *owner, uint64_t index, uint64_t term, struct pk_bytes
 		s->log_bytes += data.len;
 		s->applied_ms = s->now_ms;
 		count_entry(s, &entry.header, begun_us);
+		if (!s->dead)
+			commit_if_crowded(s);
 	}
 	txn_entry_release(&entry);
 }

@@ -119,6 +119,15 @@ static int setup_pages3(void **state)
 	return world_new(state, options_pages(3));
 }
 
+/* No commits while it serves. */
+static int setup_roomy(void **state)
+{
+	struct sim_options o = options(1, 256 << 20);
+
+	o.commit_pages_bytes = o.waiting_bytes_max = 1 << 30;
+	return world_new(state, o);
+}
+
 static int setup_auth(void **state)
 {
 	struct sim_options o = options(1, 1 << 20);
@@ -656,6 +665,29 @@ static void test_a_follower_whose_commits_take_long_leaves_entries_with_the_lead
 	assert_int_equal(stats_of(w, f).term, before.term);
 	assert_int_equal(tree_meta(server_tree(w->s->servers[f].server))->index,
 			 tree_meta(server_tree(w->s->servers[l].server))->index);
+}
+
+static void test_a_start_with_less_memory_commits_while_it_replays(void **state)
+{
+	struct world *w = *state;
+	struct client *c = spread(w);
+
+	set_some(w, c, 0);
+	assert_int_equal(stats_of(w, 0).commits, 0);
+	sim_crash(w->s, 0, false);
+	w->s->o.commit_pages_bytes = 1 << 15;
+	w->s->o.waiting_bytes_max = 1 << 16;
+	uint64_t before = w->s->stats.commits;
+	sim_start(w->s, 0);
+	for (int i = 0; i < 100 && !sim_settled(w->s); i++)
+		sim_run(w->s, 10);
+	/* those that are not the applier's */
+	assert_true(stats_of(w, 0).commits >= w->s->stats.commits - before + 3);
+	assert_true(stats_of(w, 0).overlay_bytes < 1 << 16);
+	join(w, 1, 0);
+	client_ask(w->all[1].c, ZK_OP_GET_DATA, "/n191", false);
+	sim_run(w->s, 500);
+	expect(w, 1, "getData:0 ");
 }
 
 static void test_a_full_disk_refuses_writes_and_answers_reads(void **state)
@@ -1237,6 +1269,7 @@ int main(void)
 		T(test_a_lost_leadership_ends_nothing_but_the_wait, setup_pages3),
 		T(test_a_follower_whose_commits_take_long_leaves_entries_with_the_leader,
 		  setup_pages3),
+		T(test_a_start_with_less_memory_commits_while_it_replays, setup_roomy),
 		T(test_a_restart_after_a_quiet_moment_has_nothing_to_replay, setup_quiet),
 		T(test_a_server_down_during_an_election_needs_no_state, setup_small),
 		T(test_who_came_while_the_state_was_fetched_is_sent_away_when_it_is_there,
