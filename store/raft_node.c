@@ -165,17 +165,35 @@ static unsigned trailing_entries(const struct raft_node *n, uint64_t index)
 	return count > 0 ? count : 1; /* 0 would mean: replace the log */
 }
 
-/* A member is fetching state: what comes behind its manifest must still be here when it is done, or
- * it needs another one, for ever. Within a bound, for the library keeps the log in memory. */
-static bool somebody_fetches(const struct raft_node *n)
+static bool is_recent(const struct raft_node *n, uint64_t id)
+{
+	for (size_t i = 0; i < n->heard_count; i++)
+		if (n->heard[i].id == id)
+			return n->rio.now_ms - n->heard[i].at_ms <= (int64_t)n->cfg.election_ms;
+	return false;
+}
+
+/*
+ * A member is fetching state, or answers and lacks entries up to `index`: those behind its manifest
+ * must still be here when it has that, and until it has them all, or it needs another one, for
+ * ever. Within a bound, for the library keeps the log in memory.
+ */
+static bool somebody_needs(const struct raft_node *n, uint64_t index)
 {
 	enum { SNAPSHOT = 2 }; /* libraft's PROGRESS__SNAPSHOT */
+	const struct raft *r = &n->raft;
 
-	if (n->raft.state != RAFT_LEADER || rlog_bytes(n->rio.log) > n->cfg.fetch_log_bytes)
+	if (r->state != RAFT_LEADER || rlog_bytes(n->rio.log) > n->cfg.fetch_log_bytes)
 		return false;
-	for (unsigned i = 0; i < n->raft.configuration.n; i++)
-		if (n->raft.leader_state.progress[i].state == SNAPSHOT)
+	for (unsigned i = 0; i < r->configuration.n; i++) {
+		const struct raft_server *member = &r->configuration.servers[i];
+		const struct raft_progress *p = &r->leader_state.progress[i];
+
+		if (member->id == r->id || member->role == RAFT_SPARE)
+			continue;
+		if (p->state == SNAPSHOT || (p->match_index < index && is_recent(n, member->id)))
 			return true;
+	}
 	return false;
 }
 
@@ -193,7 +211,7 @@ static int on_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigne
 	pk_buf_clear(&n->payload);
 	/* A membership that is not applied yet must not get into the snapshot: libraft copies the
 	 * newest one. */
-	if (n->rio.failed || raft_guard_conf_index(&n->rio.guard) > index || somebody_fetches(n))
+	if (n->rio.failed || raft_guard_conf_index(&n->rio.guard) > index)
 		return RAFT_BUSY;
 	report_skipped(n, index);
 	uint64_t durable = index;
@@ -204,10 +222,13 @@ static int on_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigne
 	if (durable <= r->log.snapshot.last_index || term == 0 ||
 	    raft_guard_conf_index(&n->rio.guard) > durable)
 		return RAFT_BUSY;
+	unsigned trailing = trailing_entries(n, durable);
+	if (somebody_needs(n, durable > trailing ? durable - trailing : 0))
+		return RAFT_BUSY;
 	r->snapshot.pending.index = durable;
 	r->snapshot.pending.term = term;
 	r->snapshot.pending.configuration_index = raft_guard_conf_index(&n->rio.guard);
-	raft_set_snapshot_trailing(r, trailing_entries(n, durable));
+	raft_set_snapshot_trailing(r, trailing);
 	*bufs = raft_malloc(sizeof(**bufs));
 	PK_ASSERT(*bufs != NULL);
 	*n_bufs = 1;
@@ -662,10 +683,7 @@ bool raft_node_progress(const struct raft_node *n, uint64_t id, uint64_t *match_
 	if (n->raft.state != RAFT_LEADER || server_find(n, id, &at) == NULL)
 		return false;
 	*match_index = n->raft.leader_state.progress[at].match_index;
-	*recent = id == n->cfg.id;
-	for (size_t i = 0; i < n->heard_count; i++)
-		*recent |= n->heard[i].id == id &&
-			   n->rio.now_ms - n->heard[i].at_ms <= (int64_t)n->cfg.election_ms;
+	*recent = id == n->cfg.id || is_recent(n, id);
 	return true;
 }
 

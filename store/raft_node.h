@@ -87,7 +87,7 @@ struct raft_node_config {
 	unsigned election_ms;        /* 500; a timer is randomised to 1x-2x */
 	unsigned install_timeout_ms; /* 600000 */
 	uint64_t snapshot_log_bytes; /* ask for a snapshot when the log holds more, 64 MiB */
-	uint64_t fetch_log_bytes;    /* while a member fetches the state; 0: eight times that */
+	uint64_t fetch_log_bytes;    /* for a member that fetches or lags; 0: eight times that */
 	uint64_t trailing_entries;   /* kept behind a snapshot for slow followers */
 	uint32_t guard;              /* RAFT_GUARD_ALL; less only in the regression tests */
 	/* Neither vote nor ask for votes until raft_node_speak: this server may have promised

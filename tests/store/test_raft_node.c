@@ -244,6 +244,34 @@ static void test_a_follower_far_behind_gets_state_from_the_leader(void **state)
 	finish(c);
 }
 
+static void test_the_log_is_kept_for_a_follower_that_answers_within_a_bound(void **state)
+{
+	(void)state;
+	struct cluster *c = small_log_group(3);
+	int l = cluster_elect(c, 5000);
+	int behind = (l + 1) % 3;
+
+	write_some(c, 500);
+	assert_true(cluster_settle(c, 1000));
+	uint64_t before = cluster_applied(c, behind);
+	raft_node_hold(cluster_raft(c, behind), true);
+	write_some(c, 130); /* more than 16 KiB, which it keeps else: 512 bytes are the least */
+	assert_true(cluster_applied(c, behind) < before + 10);
+	assert_true(cluster_applied(c, l) > before + 100);
+	raft_node_hold(cluster_raft(c, behind), false);
+	assert_true(cluster_settle(c, 5000));
+	assert_int_equal(cluster_installs(c), 0);
+
+	raft_node_hold(cluster_raft(c, behind), true);
+	write_some(c, 600); /* more than eight times that */
+	assert_true(rlog_bytes(c->nodes[l].log) < 10 * 16384);
+	raft_node_hold(cluster_raft(c, behind), false);
+	assert_true(cluster_settle(c, 20000));
+	assert_true(cluster_installs(c) > 0);
+	assert_int_equal(cluster_leader(c), l); /* all the time it heard from it */
+	finish(c);
+}
+
 static void test_a_restart_starts_from_manifest_and_tail(void **state)
 {
 	(void)state;
@@ -451,6 +479,7 @@ int main(void)
 		cmocka_unit_test(test_proposals_have_a_bound),
 		cmocka_unit_test(test_the_log_is_cut_behind_the_durable_state),
 		cmocka_unit_test(test_a_follower_far_behind_gets_state_from_the_leader),
+		cmocka_unit_test(test_the_log_is_kept_for_a_follower_that_answers_within_a_bound),
 		cmocka_unit_test(test_a_restart_starts_from_manifest_and_tail),
 		cmocka_unit_test(test_a_restart_reads_the_log_from_the_durable_state_on),
 		cmocka_unit_test(test_who_lags_behind_the_manifest_is_served_from_the_log),
