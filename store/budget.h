@@ -5,15 +5,15 @@
  * readers come with its clients. The rest follows writes, and each part of it has a bound here.
  * With memory M (bytes):
  *
- *     pages of a commit       M/16, 8 to 512 MiB   above it LMDB writes pages before the commit's
- * end what may wait           four times that      with the commit under way and the one to come
- *     log                     M/16, 4 to 64 MiB    libraft holds it all
- *     log for who is behind   M/4                  at most eight times the log: for a member that
+ *     pages of a commit        M/16, 8 to 512 MiB  above it LMDB writes before the commit's end
+ *     what may wait            four times that     with the commit under way and the next one
+ *     log                      M/16, 4 to 64 MiB   libraft holds it all
+ *     log for who is behind    M/4                 at most eight times the log: for a member that
  *                                                  fetches the state, or lags and answers
- *     operations for the log  M/16, 4 to 64 MiB    then clients are not read from
+ *     operations for the log   M/16, 4 to 64 MiB   then clients are not read from
  *
- * In all 3/8, or 9/16 while a member is behind. The kernel's copies of the files' pages take what is left,
- * and must have some of it, or each look at the tree waits for the disk.
+ * In all 3/8, or 9/16 while a member is behind. The kernel's copies of the files' pages take what
+ * is left, and must have some of it, or each look at the tree waits for the disk.
  */
 #ifndef PK_STORE_BUDGET_H
 #define PK_STORE_BUDGET_H

@@ -42,7 +42,7 @@ that of the program file.
 | Does it serve? | `paddock_serving` 1; `ruok` only says that the process runs |
 | Who leads, since when? | `server_state`, `paddock_leader_id`, `leader_uptime`; `looking_count` and `election_time` for how often |
 | Is a follower behind? | `paddock_commit_index` - `paddock_applied_index`; on the leader `synced_followers` |
-| Is the disk slow? | `paddock_log_sync_us` (each write waits for it), `fsynctime`, `paddock_state_commit_us` (nobody waits) |
+| Is the disk slow? | `paddock_log_sync_us` (each write waits for it), `fsynctime`, `paddock_state_commit_us` (nobody waits, but for those that `paddock_state_wait_ms` counts) |
 | Is the disk full? | `paddock_disk_free_bytes`; `paddock_writes_refused` 1 while writes are refused |
 | How long does a restart take? | it replays what lies between `paddock_durable_index` and `paddock_applied_index` |
 | How fast are requests? | `paddock_read_latency_us`, `paddock_write_latency_us`, `paddock_commit_latency_us` |

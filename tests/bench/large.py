@@ -14,6 +14,7 @@ What a part measured is kept in build/bench/large.jsonl with commit, date and ho
 of each part the last that was measured at full size. A part that fails does not keep the others from running; the status is
 1 then. Nothing stays behind: servers, generators, folders and the control group go also on Ctrl-C.
 """
+import contextlib
 import os
 import resource
 import shutil
@@ -58,7 +59,7 @@ SMALL_SETS, SMALL_GETS = 300, 1000      # a second, beside something else
 STEADY_SETS, STEADY_GETS = 2000, 4000   # while snapshots are taken and sent
 UNDER_WAY_SETS = 5000       # and then it is killed
 PRESSED_SETS = 200000       # about three times the log that brings a commit at the latest
-LOG_SHARE = 16              # of the limit, in the second run: a commit comes at a quarter of snapshotLogBytes
+PRESSED_LARGE_SETS, PRESSED_BYTES = 60000, 1024
 LEAST_LIMIT = 96 * MIB      # what a server needs whatever its tree
 PROGRESS_S = 10
 FILES_SPARE = 500
@@ -439,7 +440,7 @@ def pressed_rows(cluster):
 
 
 def pressed_work(cluster, server, out):
-    """Start, gets, sets, sets for several whole commits, a kill amid sets and the restart, values; into out as it comes."""
+    """Start, gets, sets, sets for several whole logs, a kill amid sets and the restart, values, larger sets; into out."""
     out["start_s"] = start_timed([server])[server.number]
     out.update(pressed_rows(cluster))
     say(f"with the limit: gets {out['get']['ops_per_s']:,.0f}/s, sets {out['set']['ops_per_s']:,.0f}/s")
@@ -454,10 +455,12 @@ def pressed_work(cluster, server, out):
     load.send_signal(signal.SIGINT)
     bench_finish(load)
     out["verify"] = bench(cluster, "verify", "-n", min(MEMORY_NODES, 1000000), *MANY)
+    out["larger"] = bench(cluster, "set", "--filled", "--keys", MEMORY_NODES, *MANY, "-n", PRESSED_LARGE_SETS,
+                          "-b", PRESSED_BYTES)
 
 
 def pressed(cluster, limit):
-    """The same work under the limit; or that the limit ended the server."""
+    """The same work under the limit, which must not end the server."""
     server, usual, out = cluster.servers[0], clusters.COMMANDS["ours"], {}
     server.stop()
     drop_pages(server.folder)
@@ -467,17 +470,60 @@ def pressed(cluster, limit):
         try:
             with Sampler(group, server) as sampler:
                 pressed_work(cluster, server, out)
-        except NeverHappened:
-            if group.kills() == 0:
-                raise
+        except NeverHappened as e:
+            if group.kills() > 0:
+                raise NeverHappened(f"the limit of {page.mib(limit)} ended the server: highest anonymous memory "
+                                    f"{page.mib(sampler.anon)}") from e
+            raise
         finally:
             clusters.COMMANDS["ours"] = usual
             server.kill()
         out.update({"anon_peak": sampler.anon, "overlay_peak": sampler.overlay, "log_peak": sampler.log,
-                    "peak": group.peak_bytes(), "faults": group.major_faults(), "kills": group.kills()})
-    say(f"highest anonymous memory {page.mib(out['anon_peak'])}, overlay {page.mib(out['overlay_peak'])}"
-        + ("; THE LIMIT ENDED THE SERVER" if out["kills"] else ""))
+                    "peak": group.peak_bytes(), "faults": group.major_faults()})
+    say(f"highest anonymous memory {page.mib(out['anon_peak'])}, overlay {page.mib(out['overlay_peak'])}")
     return out
+
+
+def pressed_three(limit):
+    """Three servers, each in a group with the limit from the start; a follower is emptied and fetches the state amid sets."""
+    usual, nodes = clusters.COMMANDS["ours"], MEMORY_NODES // 2
+    with contextlib.ExitStack() as stack:
+        groups = [stack.enter_context(Group(f"paddock-bench-large-{i + 1}")) for i in range(3)]
+        for group in groups:
+            group.limit(limit)
+        cluster = stack.enter_context(Cluster("ours", 3, SETTINGS))
+        number = {s.folder: i for i, s in enumerate(cluster.servers)}
+        stack.callback(clusters.COMMANDS.__setitem__, "ours", usual)
+        clusters.COMMANDS["ours"] = lambda config: groups[number[os.path.dirname(config)]].command(usual(config))
+        samplers = [Sampler(group, server) for group, server in zip(groups, cluster.servers)]
+        try:
+            for sampler in samplers:
+                stack.enter_context(sampler)
+            cluster.start()
+            fill = filled(cluster, "fill of three with the limit", nodes, *MANY)
+            wait_for_rest(cluster.servers)
+            state = state_bytes(cluster.servers[0])
+            victim = cluster.followers()[0]
+            others = [s for s in cluster.servers if s is not victim]
+            with Beside(cluster, {"set": ("set", "--filled", "--keys", nodes, *MANY)}, others) as beside:
+                took = fetched(cluster, victim, others, LARGE_MS / 1000)
+            waits = sum(told(s, "zk_cnt_paddock_state_wait_ms") for s in cluster.servers)
+            bench(cluster, "verify", "-n", min(nodes, 100000), *MANY, servers=[victim])
+        except NeverHappened as e:
+            if sum(group.kills() for group in groups) > 0:
+                raise NeverHappened(f"the limit of {page.mib(limit)} ended one of three servers") from e
+            raise
+        anon = max(sampler.anon for sampler in samplers)
+    rows = [
+        ["fill, 64x16", f"{page.rate(fill)}, longest {fill['max_ms']:.0f} ms"],
+        [f"sets meanwhile, 64x16, of all {nodes:,}", f"{page.rate(beside['set'])}, longest {beside['set']['max_ms']:.0f} ms"],
+        ["an emptied follower has it all", f"{len(took)} times, {statistics.median(took):.2f} s each"],
+        ["waits for a commit, all servers", f"{waits}"],
+        ["highest anonymous memory of a server", page.mib(anon)],
+    ]
+    title = f"Three servers with {nodes:,} znodes, a state of {page.mib(state)}, each with a limit of {page.mib(limit)}"
+    return {"state": state, "fill": fill, "set": beside["set"], "fetched_s": took, "waits": waits, "anon_peak": anon}, \
+        page.table(title, ["", "with the limit from the start"], rows)
 
 
 def drop_pages(folder):
@@ -493,7 +539,7 @@ def drop_pages(folder):
 
 
 def part_memory(watch):
-    """One server that may use a quarter of its state's size, page cache included."""
+    """One server that may use a quarter of its state's size, page cache included; three that may use half."""
     with Group("paddock-bench-large"):
         pass        # said before anything is filled, when there are none
     with Cluster("ours", 1, SETTINGS) as cluster:
@@ -508,20 +554,11 @@ def part_memory(watch):
         free_memory = memory_of(server)
         say(f"without a limit: gets {free['get']['ops_per_s']:,.0f}/s, sets {free['set']['ops_per_s']:,.0f}/s; the state has "
             f"{page.mib(state)}, the limit is {page.mib(limit)}")
-        usual = pressed(cluster, limit)
-        log_bytes = max(1, limit // LOG_SHARE // MIB) * MIB
-        rewrite(server, {"paddock.snapshotLogBytes": log_bytes})
-        server.start()      # what a killed one left is replayed without the limit
-        cluster.wait_ready()
-        wait_for_rest(cluster.servers)
-        small = pressed(cluster, limit)
-    if small["kills"]:
-        raise NeverHappened(f"the limit of {page.mib(limit)} ended the server though paddock.snapshotLogBytes was "
-                            f"{page.mib(log_bytes)}: highest anonymous memory {page.mib(small['anon_peak'])}")
-    runs = (free, usual, small)
+        limited = pressed(cluster, limit)
+    runs = (free, limited)
 
     def line(name, cell):
-        """A cell for each run; nothing where it does not apply or the server was ended before."""
+        """A cell for each run; nothing where it does not apply."""
         cells = []
         for run_ in runs:
             try:
@@ -537,8 +574,9 @@ def part_memory(watch):
         line("set: written, B/op", lambda x: f"{x['set']['server_written_bytes_per_op']:,.0f}"),
         line(f"{PRESSED_SETS:,} sets, 64x16", lambda x: f"{page.rate(x['many'])}, longest {x['many']['max_ms']:.0f} ms, "
                                                         f"{x['commits']} commits"),
-        line("ended by the limit", lambda x: "**yes**" if x["kills"] else "no"),
-        ["RSS without limit, of it anonymous", f"{page.mib(free_memory[0])}, {page.mib(free_memory[1])}", "", ""],
+        line(f"{PRESSED_LARGE_SETS:,} sets of {PRESSED_BYTES:,} B", lambda x: f"{page.rate(x['larger'])}, longest "
+                                                                             f"{x['larger']['max_ms']:.0f} ms"),
+        ["RSS without limit, of it anonymous", f"{page.mib(free_memory[0])}, {page.mib(free_memory[1])}", ""],
         line("highest anonymous memory", lambda x: page.mib(x["anon_peak"])),
         line("highest of overlay; log on disk", lambda x: f"{page.mib(x['overlay_peak'])}; {page.mib(x['log_peak'])}"),
         line("highest of the control group, page cache included", lambda x: page.mib(x["peak"])),
@@ -549,10 +587,10 @@ def part_memory(watch):
     ]
     share = f"{state / limit:.1f} times the limit"
     title = f"One server with {MEMORY_NODES:,} znodes: a state of {page.mib(state)}, {share} of {page.mib(limit)}"
-    head = ["", "no limit, all of it in the page cache", "with the limit",
-            f"with the limit and paddock.snapshotLogBytes={log_bytes // MIB}MiB"]
-    return ({"state": state, "limit": limit, "free": free, "free_memory": free_memory, "usual": usual, "small": small,
-             "log_bytes": log_bytes}, [page.table(title, head, rows)])
+    head = ["", "no limit, all of it in the page cache", "with the limit"]
+    three, table = pressed_three(limit)
+    return ({"state": state, "limit": limit, "free": free, "free_memory": free_memory, "limited": limited, "three": three},
+            [page.table(title, head, rows), table])
 
 
 def steady(cluster, servers, window_ms=None, body=None):
@@ -615,7 +653,7 @@ def part_snapshots(watch):
         bench(cluster, "verify", "-n", min(SPREAD_NODES, 100000), *MANY, servers=[victim])
         cluster.stop()
         for server in cluster.servers:      # no commit falls due within the window
-            rewrite(server, {"paddock.snapshotLogBytes": 1 << 36, "paddock.overlayBytes": 1 << 32})
+            rewrite(server, {"paddock.snapshotLogBytes": 1 << 36, "paddock.overlayBytes": 1 << 32, "paddock.commitPagesBytes": 1 << 36})
         cluster.start()
         victim = cluster.followers()[0]
         others = [s for s in cluster.servers if s is not victim]
