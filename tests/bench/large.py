@@ -505,7 +505,7 @@ def pressed_three(limit):
             state = state_bytes(cluster.servers[0])
             victim = cluster.followers()[0]
             others = [s for s in cluster.servers if s is not victim]
-            with Beside(cluster, {"set": ("set", "--filled", "--keys", nodes, *MANY)}, others) as beside:
+            with Beside(cluster, {"set": ("set", "--filled", "--keys", nodes, "--reconnect", *MANY)}, others) as beside:
                 took = fetched(cluster, victim, others, LARGE_MS / 1000)
             waits = sum(told(s, "zk_cnt_paddock_state_wait_ms") for s in cluster.servers)
             bench(cluster, "verify", "-n", min(nodes, 100000), *MANY, servers=[victim])
