@@ -180,7 +180,8 @@ enum { PROGRESS_PROBE, PROGRESS_PIPELINE, PROGRESS_SNAPSHOT }; /* libraft's prog
  * disk, and match_index never falls. One such refusal may be a late one: it counts when it is said
  * DOUBTS times with no acknowledgement in between. A
  * manifest was sent to a peer that acknowledged as much already: its answer changes nothing, and
- * only a change ends the waiting.
+ * only a change ends the waiting. The same when it answers an earlier one that it was still
+ * fetching for, and the log holds what comes behind that.
  */
 #define DOUBTS 3
 
@@ -217,6 +218,11 @@ static void progress_mend(struct raft_guard *g, struct raft *r, const struct raf
 			p->state = PROGRESS_PROBE;
 			p->next_index = result->last_log_index + 1;
 		}
+	} else if (p->state == PROGRESS_SNAPSHOT && result->rejected == 0 &&
+		   result->last_log_index > p->match_index &&
+		   result->last_log_index < p->snapshot_index &&
+		   raft_guard_term_of(r, result->last_log_index) != 0) {
+		p->snapshot_index = result->last_log_index; /* libraft does the rest */
 	} else if (p->state == PROGRESS_SNAPSHOT && p->match_index >= p->snapshot_index) {
 		p->state = PROGRESS_PROBE;
 		p->next_index = p->match_index + 1;

@@ -55,6 +55,7 @@ struct change {
 /* A leader's manifest, held while the owner fetches the state it speaks of. */
 struct install {
 	bool held, ready;
+	uint64_t newest; /* that this leader sent meanwhile */
 	struct raft_message m;
 	char address[RAFT_MSG_ADDRESS_BYTES_MAX + 1];
 };
@@ -1017,15 +1018,20 @@ static void install_hold(struct raft_node *n, struct raft_message *m)
 	struct install *i = &n->install;
 	const struct raft_install_snapshot *s = &m->install_snapshot;
 
+	/* A leader that hears no answer for a while sends the newest that it has. What is on its
+	 * way is enough: it keeps the entries behind that. Else a fetch that takes longer than the
+	 * while would be in vain each time, amid writes. */
 	if (i->held) {
 		const struct raft_install_snapshot *old = &i->m.install_snapshot;
-		if (s->term < old->term ||
-		    (s->term == old->term && s->last_index <= old->last_index)) {
+		if (s->term <= old->term) {
+			if (s->term == old->term && s->last_index > i->newest)
+				i->newest = s->last_index;
 			raft_msg_release(m);
 			return;
 		}
 		install_drop(n);
 	}
+	i->newest = s->last_index;
 	i->m = *m;
 	memcpy(i->address, m->server_address, strlen(m->server_address) + 1);
 	i->m.server_address = i->address;
@@ -1075,7 +1081,7 @@ void raft_node_install_done(struct raft_node *n, int rc)
 					  .server_id = i->m.server_id,
 					  .server_address = i->address };
 		m.append_entries_result.term = n->raft.current_term;
-		m.append_entries_result.rejected = i->m.install_snapshot.last_index;
+		m.append_entries_result.rejected = i->newest;
 		m.append_entries_result.last_log_index = raft_guard_last_index(&n->raft);
 		struct raft_io_send *req = pk_alloc(sizeof(*req));
 		int rv = n->rio.io.send(&n->rio.io, req, &m, on_rejection_sent);

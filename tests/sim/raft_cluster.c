@@ -494,7 +494,7 @@ static void on_install(void *owner, uint64_t from_id, uint64_t index, uint64_t t
 	(void)payload;
 	n->c->installs++;
 	struct event *e = event_add(n->c, n->index, EVENT_FETCHED,
-				    pk_rng_range(&n->c->rng, 1, 400) * MS);
+				    (n->c->o.fetch_ms + pk_rng_range(&n->c->rng, 1, 400)) * MS);
 	e->from = (int)from_id - 1;
 	pk_buf_add_le64(&e->data, index);
 }

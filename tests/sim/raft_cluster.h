@@ -30,6 +30,7 @@ struct cluster_options {
 	uint64_t trailing_entries;
 	bool checkpoints;       /* the log's manifest follows the durable state */
 	uint64_t covered_count; /* of rlog_config */
+	int64_t fetch_ms;       /* that fetching the state takes at least */
 };
 
 struct cluster_net {

@@ -344,6 +344,33 @@ static void test_who_lags_behind_the_manifest_is_served_from_the_log(void **stat
 	finish(c);
 }
 
+static void test_a_state_that_is_long_on_its_way_amid_writes_is_fetched_once(void **state)
+{
+	(void)state;
+	struct cluster *c = cluster_new(&(struct cluster_options){ .count = 3,
+								   .seed = 5,
+								   .guard = RAFT_GUARD_ALL,
+								   .snapshot_log_bytes = 256 << 10,
+								   .trailing_entries = 10,
+								   .checkpoints = true,
+								   .covered_count = 8,
+								   .fetch_ms = 12000 });
+	int l = cluster_elect(c, 5000);
+
+	assert_int_not_equal(l, -1);
+	cluster_crash(c, (l + 1) % 3);
+	write_some(c, 1500); /* of 512 bytes: the log is cut */
+	assert_int_equal(cluster_leader(c), l);
+	cluster_start(c, (l + 1) % 3);
+	write_some(c, 2500); /* 12.5 s; a leader sends a manifest again after 5 s */
+	assert_int_equal(cluster_leader(c), l);
+	cluster_run(c, 500); /* hardly a heartbeat or two later it has everything, from the log */
+	assert_true(cluster_applied(c, (l + 1) % 3) + 5 > cluster_applied(c, l));
+	assert_int_equal(cluster_installs(c), 1);
+	assert_true(cluster_settle(c, 2000));
+	finish(c);
+}
+
 static void test_who_lags_behind_what_a_restart_read_gets_state(void **state)
 {
 	(void)state;
@@ -483,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_a_restart_starts_from_manifest_and_tail),
 		cmocka_unit_test(test_a_restart_reads_the_log_from_the_durable_state_on),
 		cmocka_unit_test(test_who_lags_behind_the_manifest_is_served_from_the_log),
+		cmocka_unit_test(test_a_state_that_is_long_on_its_way_amid_writes_is_fetched_once),
 		cmocka_unit_test(test_who_lags_behind_what_a_restart_read_gets_state),
 		cmocka_unit_test(test_a_manifest_that_is_refused_is_sent_again_at_once),
 		cmocka_unit_test(test_an_unknown_server_becomes_spare_then_standby_then_voter),
