@@ -998,6 +998,9 @@ int server_peer_recv(struct server *s, uint64_t from_id, enum server_message typ
 		return 0;
 	switch (type) {
 	case SERVER_MSG_RAFT:
+		/* Many may come between two turns. */
+		if (s->tree != NULL && commit_is_due(s))
+			commit_start(s);
 		raft_node_hold(s->raft, must_wait(s) && !s->leading);
 		return raft_node_recv(s->raft, from_id, bytes, s->now_ms, err);
 	case SERVER_MSG_FORWARD:

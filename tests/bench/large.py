@@ -60,6 +60,7 @@ STEADY_SETS, STEADY_GETS = 2000, 4000   # while snapshots are taken and sent
 UNDER_WAY_SETS = 5000       # and then it is killed
 PRESSED_SETS = 200000       # about three times the log that brings a commit at the latest
 PRESSED_LARGE_SETS, PRESSED_BYTES = 60000, 1024
+PRESSED_ELECTION_MS = 5000  # with a slow disk under all three a page fault may take as long as elections else do
 LEAST_LIMIT = 96 * MIB      # what a server needs whatever its tree
 PROGRESS_S = 10
 FILES_SPARE = 500
@@ -491,7 +492,7 @@ def pressed_three(limit):
         groups = [stack.enter_context(Group(f"paddock-bench-large-{i + 1}")) for i in range(3)]
         for group in groups:
             group.limit(limit)
-        cluster = stack.enter_context(Cluster("ours", 3, SETTINGS))
+        cluster = stack.enter_context(Cluster("ours", 3, {**SETTINGS, "paddock.electionTimeoutMs": PRESSED_ELECTION_MS}))
         number = {s.folder: i for i, s in enumerate(cluster.servers)}
         stack.callback(clusters.COMMANDS.__setitem__, "ours", usual)
         clusters.COMMANDS["ours"] = lambda config: groups[number[os.path.dirname(config)]].command(usual(config))
