@@ -882,6 +882,7 @@ static void test_who_returns_hears_a_leader_that_its_log_does_not_name(void **st
 	for (int i = 0; i < 40 && sim_leader(w->s) != 3; i++) {
 		int l = sim_leader(w->s);
 		sim_crash(w->s, l, false);
+		sim_pause(w->s, 0 + 1 + 2 - gone - l, 300); /* it would ask for votes first */
 		sim_run(w->s, 3000);
 		sim_start(w->s, l);
 		settle(w);
