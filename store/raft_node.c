@@ -166,12 +166,20 @@ static unsigned trailing_entries(const struct raft_node *n, uint64_t index)
 	return count > 0 ? count : 1; /* 0 would mean: replace the log */
 }
 
-static bool is_recent(const struct raft_node *n, uint64_t id)
+/* When something of it came last; NULL: nothing yet. */
+static const struct heard *heard_of(const struct raft_node *n, uint64_t id)
 {
 	for (size_t i = 0; i < n->heard_count; i++)
 		if (n->heard[i].id == id)
-			return n->rio.now_ms - n->heard[i].at_ms <= (int64_t)n->cfg.election_ms;
-	return false;
+			return &n->heard[i];
+	return NULL;
+}
+
+static bool is_recent(const struct raft_node *n, uint64_t id)
+{
+	const struct heard *h = heard_of(n, id);
+
+	return h != NULL && n->rio.now_ms - h->at_ms <= (int64_t)n->cfg.election_ms;
 }
 
 /*
@@ -1182,14 +1190,6 @@ void raft_node_speak(struct raft_node *n)
 	n->cfg.mute = false;
 }
 
-static int64_t heard_ms(const struct raft_node *n, uint64_t id)
-{
-	for (size_t i = 0; i < n->heard_count; i++)
-		if (n->heard[i].id == id)
-			return n->heard[i].at_ms;
-	return 0;
-}
-
 /* Our place among the voters that are left: they ask one after the other, lest votes be split. */
 static unsigned lost_rank(const struct raft_node *n)
 {
@@ -1213,7 +1213,8 @@ static void lost_step(struct raft_node *n, int64_t now_ms)
 {
 	struct lost *l = &n->lost;
 	struct raft *r = &n->raft;
-	int64_t beat = n->cfg.heartbeat_ms, heard = heard_ms(n, l->leader);
+	const struct heard *h = heard_of(n, l->leader);
+	int64_t beat = n->cfg.heartbeat_ms, heard = h != NULL ? h->at_ms : 0;
 	uint64_t leader = r->follower_state.current_leader.id;
 	unsigned at;
 
