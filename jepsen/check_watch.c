@@ -46,6 +46,7 @@ struct watcher { /* a session */
 	uint32_t generation;
 	bool catching_up; /* connected again, nothing answered yet */
 	bool connected;
+	bool unplaced; /* it set a watch, and the answer had no zxid */
 };
 
 struct list {
@@ -497,7 +498,13 @@ static void on_done(struct watching *w, uint32_t index)
 	if (op->session == NONE || !judged_process(w, op->process) || op->op == ZK_OP_AUTH ||
 	    op->op == ZK_OP_SASL)
 		return;
+	bool sets = op->watch != HIST_WATCH_NONE &&
+		    (op->status == HOP_OK || op->status == HOP_FAIL) &&
+		    (op->err == ZK_OK || (op->op == ZK_OP_EXISTS && op->err == ZK_ENONODE));
 	if (zxid <= 0) {
+		/* A server that has nothing yet, or a library that hides zxids. */
+		if (sets)
+			w->watchers[op->session].unplaced = true;
 		/* The library took it off by itself: somebody else there still watches that path.
 		 */
 		if (op->op == ZK_OP_REMOVE_WATCHES && op->status == HOP_OK)
@@ -515,8 +522,6 @@ static void on_done(struct watching *w, uint32_t index)
 		s->answered = zxid;
 	if (s->catching_up)
 		caught_up(w, op->session, zxid);
-	bool sets = op->watch != HIST_WATCH_NONE &&
-		    (op->err == ZK_OK || (op->op == ZK_OP_EXISTS && op->err == ZK_ENONODE));
 	if (sets)
 		arm(w, index, op);
 	if (op->op == ZK_OP_REMOVE_WATCHES && op->status == HOP_OK)
@@ -725,7 +730,7 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 	gather(w, e, &t);
 	bool lenient = n->system || check_foggy(c, n);
 	if (t.count == 0) {
-		if (lenient || c->opts.peer == CHECK_ZOOKEEPER) {
+		if (lenient || s->unplaced || c->opts.peer == CHECK_ZOOKEEPER) {
 			c->report->events_unjudged++;
 			return;
 		}

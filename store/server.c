@@ -1081,13 +1081,12 @@ static void expire_session(void *arg, uint64_t id, uint64_t gen)
 		      0, NULL);
 }
 
-static void delete_container(void *arg, struct pk_bytes path)
+static void delete_container(void *arg, const struct tree_removal *r)
 {
 	struct server *s = arg;
 	struct pk_buf body = PK_BUF_INIT;
 
-	pk_buf_add_be32(&body, (uint32_t)path.len); /* ZooKeeper's DeleteContainerRequest: a path */
-	pk_buf_add_bytes(&body, path);
+	tree_removal_encode(&body, r);
 	server_submit(
 		s, &(struct txn_op){ .type = ZK_OP_DELETE_CONTAINER, .body = pk_buf_bytes(&body) },
 		NULL, 0, NULL);

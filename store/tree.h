@@ -157,13 +157,25 @@ typedef void tree_path_each_f(void *arg, struct pk_bytes path);
 void tree_session_ephemeral_each(struct tree *t, uint64_t id, tree_path_each_f *each, void *arg);
 
 /*
+ * The body of a deleteContainer, which may wait behind other entries: the node that the leader saw,
+ * as it was (a write since changed its mzxid), and the time up to which it stays.
+ */
+struct tree_removal {
+	struct pk_bytes path;
+	int64_t mzxid;
+	int64_t stays_until_ms;
+};
+void tree_removal_encode(struct pk_buf *out, const struct tree_removal *r);
+
+/*
  * Container nodes that are empty (had children, or never had any and are older than never_used_ms;
  * 0 = those never), and TTL nodes that are empty and overdue at now_ms, as ContainerManager finds
  * them. At most `most`, starting behind where the last call stopped. The leader proposes
- * deleteContainer for each.
+ * deleteContainer for each. r is borrowed for the call.
  */
+typedef void tree_removal_each_f(void *arg, const struct tree_removal *r);
 void tree_expired_nodes(struct tree *t, int64_t now_ms, int64_t never_used_ms, size_t most,
-			tree_path_each_f *each, void *arg);
+			tree_removal_each_f *each, void *arg);
 
 /* Operations since open that went over a soft or hard limit while quotas were enforced; of this
  * server, no part of the state. */

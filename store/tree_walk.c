@@ -77,26 +77,37 @@ void tree_walk(struct tree *t, struct pk_bytes path, tree_path_each_f *each, voi
 
 /* ---- containers and TTL nodes ---- */
 
-/* ContainerManager.getCandidates. */
-static bool expired(const struct node *n, int64_t now_ms, int64_t never_used_ms)
+void tree_removal_encode(struct pk_buf *out, const struct tree_removal *r)
 {
-	int64_t elapsed_ms = now_ms - n->mtime;
+	zk_path_req_encode(out, &(struct zk_path_req){ r->path }); /* all that ZooKeeper's has */
+	zk_wr_long(out, r->mzxid);
+	zk_wr_long(out, r->stays_until_ms);
+}
+
+/* ContainerManager.getCandidates. */
+static int64_t stays_until_ms(const struct node *n, int64_t never_used_ms)
+{
+	int64_t more_ms = never_used_ms, until_ms;
 
 	if (n->children > 0)
-		return false;
-	if (n->kind == NODE_CONTAINER)
-		return (n->cversion > 0 && !MUTANT(container_never_removed)) ||
-		       MUTANT(container_removed_early) ||
-		       (never_used_ms != 0 && elapsed_ms > never_used_ms);
-	PK_ASSERT(n->kind == NODE_TTL);
-	return elapsed_ms > (int64_t)(n->owner & TTL_MS_MAX) / (MUTANT(ttl_early) ? 2 : 1);
+		return INT64_MAX;
+	if (n->kind == NODE_CONTAINER) {
+		if ((n->cversion > 0 && !MUTANT(container_never_removed)) ||
+		    MUTANT(container_removed_early))
+			return INT64_MIN;
+		if (never_used_ms == 0)
+			return INT64_MAX;
+	} else {
+		PK_ASSERT(n->kind == NODE_TTL);
+		more_ms = (int64_t)(n->owner & TTL_MS_MAX) / (MUTANT(ttl_early) ? 2 : 1);
+	}
+	return __builtin_add_overflow(n->mtime, more_ms, &until_ms) ? INT64_MAX : until_ms;
 }
 
 void tree_expired_nodes(struct tree *t, int64_t now_ms, int64_t never_used_ms, size_t most,
-			tree_path_each_f *each, void *arg)
+			tree_removal_each_f *each, void *arg)
 {
-	struct pk_buf paths =
-		PK_BUF_INIT; /* told after the cursor is closed: `each` may change kv */
+	struct pk_buf all = PK_BUF_INIT; /* told after the cursor is closed: `each` may change kv */
 	struct pk_bytes key, path;
 	struct node n;
 	uint8_t from[9];
@@ -113,21 +124,28 @@ void tree_expired_nodes(struct tree *t, int64_t now_ms, int64_t never_used_ms, s
 		t->expire_after = pk_get_be64(key.data + 1);
 		bool there = node_find(t, path, &n);
 		PK_ASSERT(there && n.id == t->expire_after);
-		if (!expired(&n, now_ms, never_used_ms))
+		int64_t until_ms = stays_until_ms(&n, never_used_ms);
+		if (now_ms <= until_ms)
 			continue;
-		pk_buf_add_le32(&paths, (uint32_t)path.len);
-		pk_buf_add_bytes(&paths, path);
+		pk_buf_add_le64(&all, (uint64_t)n.mzxid);
+		pk_buf_add_le64(&all, (uint64_t)until_ms);
+		pk_buf_add_le32(&all, (uint32_t)path.len);
+		pk_buf_add_bytes(&all, path);
 		found++;
 	}
 	kv_cur_close(cur);
 	if (end)
 		t->expire_after = 0; /* the next call starts over */
-	struct pk_rd r = { .in = pk_buf_bytes(&paths) };
+	struct pk_rd r = { .in = pk_buf_bytes(&all) };
 	while (r.in.len > 0) {
+		struct tree_removal gone;
+		gone.mzxid = (int64_t)pk_rd_le64(&r);
+		gone.stays_until_ms = (int64_t)pk_rd_le64(&r);
 		size_t bytes = pk_rd_le32(&r);
-		each(arg, pk_rd_bytes(&r, bytes));
+		gone.path = pk_rd_bytes(&r, bytes);
+		each(arg, &gone);
 	}
-	pk_buf_release(&paths);
+	pk_buf_release(&all);
 }
 
 /* ---- tree_check ---- */

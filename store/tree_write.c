@@ -312,8 +312,10 @@ int32_t apply_delete(struct tree *t, struct write *w)
 }
 
 /*
- * From the leader's clean-up alone, and only of what is a container or a TTL node. A client that
- * sends it is refused: the reference would let anybody delete such nodes, without a look at ACLs.
+ * From the leader's clean-up alone, and only of what is a container or a TTL node, nobody wrote to
+ * since the leader looked, and is overdue by the log's own clock. (The reference removes what was
+ * written to, or made anew, meanwhile.) A client that sends it is refused: the reference would let
+ * anybody delete such nodes, without a look at ACLs.
  */
 int32_t apply_delete_container(struct tree *t, struct write *w)
 {
@@ -323,7 +325,9 @@ int32_t apply_delete_container(struct tree *t, struct write *w)
 
 	if (w->op->session_id != 0)
 		return ZK_EUNIMPLEMENTED;
-	if (zk_path_req_decode(&r, &req) != 0 || req.path.data == NULL)
+	int rc = zk_path_req_decode(&r, &req);
+	int64_t mzxid = zk_rd_long(&r), until_ms = zk_rd_long(&r);
+	if (rc != 0 || r.bad || req.path.data == NULL)
 		return ZK_EMARSHALLING;
 	if (!zk_path_valid(req.path) || path_fixed(req.path))
 		return ZK_EBADARGUMENTS;
@@ -332,6 +336,8 @@ int32_t apply_delete_container(struct tree *t, struct write *w)
 	if (n.children > 0)
 		return ZK_ENOTEMPTY;
 	if (n.kind != NODE_CONTAINER && n.kind != NODE_TTL)
+		return ZK_EBADVERSION;
+	if ((n.mzxid != mzxid || t->time_ms <= until_ms) && !MUTANT(changed_node_removed))
 		return ZK_EBADVERSION;
 	tree_remove(t, req.path, w->r);
 	return 0;

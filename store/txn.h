@@ -59,7 +59,8 @@ enum txn_type {
 };
 /*
  * Bodies: createSession: timeout_ms le32, password 16 bytes. closeSession, TXN_EPOCH, TXN_SYNC,
- * TXN_EXPIRE: empty. deleteContainer (20) with session_id 0 comes from the leader's own clean-up.
+ * TXN_EXPIRE: empty. deleteContainer (20) with session_id 0 comes from the leader's own clean-up
+ * (struct tree_removal).
  */
 
 struct txn_id {

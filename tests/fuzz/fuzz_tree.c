@@ -69,9 +69,9 @@ static void open_all(struct kv **kv, struct tree **t)
 	PK_ASSERT(tree_open(t, *kv, &tree_cfg, &err) == 0);
 }
 
-static void count(void *arg, struct pk_bytes path)
+static void count(void *arg, const struct tree_removal *r)
 {
-	*(size_t *)arg += path.len;
+	*(size_t *)arg += r->path.len;
 }
 
 static void one(struct tree *t, uint8_t what, uint8_t who, struct pk_bytes body, uint64_t index)

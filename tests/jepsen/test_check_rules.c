@@ -561,6 +561,18 @@ static void watch_recursive(struct story *s, bool wrong)
 	gets(s, 2, "/a/x/y", "", Z(3));
 }
 
+/* From a server that has nothing yet (or through a library that hides zxids): from where on it
+ * tells is not known. */
+static void watch_set_at_no_zxid(struct story *s, bool wrong)
+{
+	watches(s, 2, ZK_OP_ADD_WATCH, "/", wrong ? HIST_WATCH_NONE : HIST_WATCH_RECURSIVE, "", 0);
+	session(s, 2, HIST_DISCONNECTED);
+	session(s, 2, HIST_CONNECTED);
+	syncs(s, 2, Z(1));
+	creates(s, 1, "/a", "", Z(2));
+	told(s, 2, ZK_EVENT_CREATED, "/a");
+}
+
 static void watch_order(struct story *s, bool wrong)
 {
 	creates(s, 1, "/a", "0", Z(1));
@@ -1693,6 +1705,7 @@ static const struct {
 	{ "watch_once_for_nothing", CHECK_WATCH_ONCE, watch_once_for_nothing },
 	{ "watch_persistent", CHECK_WATCH_PERSISTENT, watch_persistent },
 	{ "watch_recursive", CHECK_WATCH_PERSISTENT, watch_recursive },
+	{ "watch_set_at_no_zxid", CHECK_WATCH_ONCE, watch_set_at_no_zxid },
 	{ "watch_order", CHECK_WATCH_ORDER, watch_order },
 	{ "watch_reconnect", CHECK_WATCH_RECONNECT, watch_reconnect },
 	{ "watch_reconnect_maybe_gone", CHECK_WATCH_RECONNECT, watch_reconnect_maybe_gone },

@@ -374,7 +374,6 @@ struct sim *sim_new(const struct sim_options *o)
 	s->o = *o;
 	s->net = (struct sim_net){ .delay_least_us = 100, .delay_most_us = 2000 };
 	s->now_us = 1000 * SIM_MS;
-	s->wall_jump_us = INT64_MIN / 2;
 	pk_rng_seed(&s->rng, o->seed);
 	pk_rng_seed(&s->bytes_rng, o->seed ^ 0xb17e5);
 	LIST_INIT(&s->wires);

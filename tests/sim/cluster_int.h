@@ -139,7 +139,7 @@ struct sim {
 	struct sim_net net;
 	struct sim_stats stats;
 	struct pk_rng rng, bytes_rng; /* the second: where streams are cut */
-	int64_t now_us, wall_jump_us;
+	int64_t now_us;
 	uint64_t seq, hash;
 	struct event **heap;
 	size_t events, heap_cap;

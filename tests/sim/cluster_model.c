@@ -10,7 +10,6 @@
 #define QUOTA_TOP   "/zookeeper/quota"
 #define CONFIG_PATH "/zookeeper/config"
 /* A removal may come so long after the change that undid its reason. */
-#define OVERDUE_MS  10000
 
 struct node {
 	UT_hash_handle hh;
@@ -50,7 +49,6 @@ struct model {
 	int32_t pending_xid;
 	struct listed asked;
 	uint64_t lists;
-	bool unsteady; /* wall clocks jumped a moment ago */
 	char complaint[200];
 };
 
@@ -473,20 +471,6 @@ static bool overdue(const struct model *m, const struct model_node *v)
 	return v->kind == MODEL_TTL && elapsed_ms > v->ttl_ms;
 }
 
-/* Overdue now, or a moment ago: what changed since was behind the removal already. */
-static bool was_overdue(struct model *m, const struct node *n)
-{
-	for (size_t i = n->version_count; i-- > 0;) {
-		if (overdue(m, &n->versions[i]))
-			return true;
-		const struct model_op *op = model_op(m, n->versions[i].zxid);
-		/* by the entries' times: it may have waited long for a majority */
-		if (op != NULL && op->time_ms < m->time_ms - OVERDUE_MS)
-			return false;
-	}
-	return false;
-}
-
 /* By the leader alone. */
 static int32_t delete_container(struct model *m, const struct txn_op *op, struct pk_buf *path)
 {
@@ -496,7 +480,8 @@ static int32_t delete_container(struct model *m, const struct txn_op *op, struct
 	if (op->session_id != 0)
 		return ZK_EUNIMPLEMENTED;
 	int rc = zk_path_req_decode(&r, &req);
-	PK_ASSERT(rc == 0);
+	int64_t mzxid = zk_rd_long(&r), until_ms = zk_rd_long(&r);
+	PK_ASSERT(rc == 0 && !r.bad);
 	struct node *n = find(m, req.path);
 	if (n == NULL)
 		return ZK_ENONODE;
@@ -504,7 +489,9 @@ static int32_t delete_container(struct model *m, const struct txn_op *op, struct
 		return ZK_ENOTEMPTY;
 	if (newest(n)->kind != MODEL_CONTAINER && newest(n)->kind != MODEL_TTL)
 		return ZK_EBADVERSION;
-	if (!m->unsteady && !was_overdue(m, n) && m->complaint[0] == 0)
+	if (newest(n)->stat.mzxid != mzxid || m->time_ms <= until_ms)
+		return ZK_EBADVERSION;
+	if (!overdue(m, newest(n)) && m->complaint[0] == 0)
 		snprintf(m->complaint, sizeof(m->complaint),
 			 "%s goes before its time: at %" PRId64 " ms, changed at %" PRId64
 			 " ms, ttl %" PRId64,
@@ -912,11 +899,6 @@ void model_apply(struct model *m, uint64_t index, struct pk_bytes data, int64_t 
 }
 
 /* ---- questions ---- */
-
-void model_clocks(struct model *m, bool steady)
-{
-	m->unsteady = !steady;
-}
 
 const char *model_complaint(const struct model *m)
 {

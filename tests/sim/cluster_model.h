@@ -66,8 +66,6 @@ void model_apply(struct model *m, uint64_t index, struct pk_bytes entry, int64_t
 uint64_t model_index(const struct model *m);
 uint64_t model_zxid(const struct model *m);
 int64_t model_time_ms(const struct model *m); /* the last entry's */
-/* Not steady: wall clocks jumped, so times to live are not judged. */
-void model_clocks(struct model *m, bool steady);
 /* What the log did that it must not, or NULL. */
 const char *model_complaint(const struct model *m);
 /* The servers as /zookeeper/config has them now; false: none yet, or a reconfig is under way. */

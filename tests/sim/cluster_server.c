@@ -21,7 +21,6 @@
 #define DISK_CHECK_MS     1000
 #define DISK_LOW_SEGMENTS 12
 #define REVIVE_MS         500
-#define WALL_SETTLES_MS   12000 /* times to live and wall clocks that jump: not judged so long */
 
 struct touch {
 	UT_hash_handle hh;
@@ -134,7 +133,6 @@ static void entry_seen(struct sim_server *n, uint64_t index, uint64_t term, stru
 		if (leader_works(s, term))
 			s->led_us = s->now_us;
 		sim_mix(s, hash);
-		model_clocks(s->model, s->now_us - s->wall_jump_us > WALL_SETTLES_MS * SIM_MS);
 		log_rules_entry(s->rules, term, data);
 		model_apply(s->model, index, data, s->now_us);
 		if (model_complaint(s->model) != NULL)
@@ -923,7 +921,6 @@ void sim_start(struct sim *s, int i)
 	sim_say(s, "server %d starts", i);
 	if (n->rewind) {
 		n->wall_offset_ms += n->started_wall_ms - wall_ms(n);
-		s->wall_jump_us = s->now_us;
 		n->rewind = false;
 	}
 	n->started_wall_ms = wall_ms(n);
@@ -1368,7 +1365,6 @@ void sim_wall_jump(struct sim *s, int i, int64_t ms)
 {
 	sim_say(s, "server %d: the clock jumps %" PRId64 " ms", i, ms);
 	s->servers[i].wall_offset_ms += ms;
-	s->wall_jump_us = s->now_us;
 }
 
 void sim_refuse_writes(struct sim *s, int i, bool refuse)

@@ -17,23 +17,34 @@ static int32_t with_ttl(struct fix *f, const char *path, int32_t mode, int64_t t
 	return create_as(f, ZK_OP_CREATE_TTL, path, pk_bytes_str(""), zk_acls_open(), mode, ttl_ms);
 }
 
-static int32_t clean_up(struct fix *f, uint64_t session, const char *path)
+static int32_t clean_up_as(struct fix *f, uint64_t session, const struct tree_removal *r)
 {
 	struct pk_buf b = PK_BUF_INIT;
 
-	zk_path_req_encode(&b, &(struct zk_path_req){ pk_bytes_str(path) });
+	tree_removal_encode(&b, r);
 	int32_t err = op_from(f, ZK_OP_DELETE_CONTAINER, session, 1, pk_buf_bytes(&b));
 	pk_buf_release(&b);
 	return err;
 }
 
-static char expired_text[4096];
+/* Of what is there now, whatever the time. */
+static int32_t clean_up(struct fix *f, uint64_t session, const char *path)
+{
+	int64_t mzxid = path[0] == '/' && there(f, path) ? stat_of(f, path).mzxid : 0;
 
-static void note_expired(void *arg, struct pk_bytes path)
+	return clean_up_as(f, session,
+			   &(struct tree_removal){ pk_bytes_str(path), mzxid, INT64_MIN });
+}
+
+static char expired_text[4096];
+static struct tree_removal last_expired; /* but for the path */
+
+static void note_expired(void *arg, const struct tree_removal *r)
 {
 	(void)arg;
 	snprintf(expired_text + strlen(expired_text), sizeof(expired_text) - strlen(expired_text),
-		 "%.*s ", (int)path.len, path.data);
+		 "%.*s ", (int)r->path.len, r->path.data);
+	last_expired = *r;
 }
 
 static const char *expired(struct fix *f, int64_t now_ms, int64_t never_used_ms, size_t most)
@@ -150,6 +161,72 @@ static void test_a_ttl_counts_from_the_last_write_while_there_are_no_children(vo
 	assert_string_equal(expired(f, 9999, 0, 10), "");
 	assert_int_equal(del(f, "/t/x", -1), 0);
 	assert_int_equal(clean_up(f, 0, "/t"), 0);
+}
+
+/* What the leader would remove may be another node when its entry is applied. */
+static int32_t clean_up_late(struct fix *f, const char *path)
+{
+	struct tree_removal r = last_expired;
+
+	r.path = pk_bytes_str(path);
+	return clean_up_as(f, 0, &r);
+}
+
+static void test_a_ttl_node_that_was_written_meanwhile_stays(void **state)
+{
+	struct fix *f = *state;
+
+	f->flags = TXN_EXTENDED_TYPES;
+	f->time_ms = 1000;
+	assert_int_equal(with_ttl(f, "/t", ZK_CREATE_TTL, 100), 0);
+	assert_string_equal(expired(f, 1101, 0, 10), "/t ");
+	f->time_ms = 1101;
+	assert_int_equal(set(f, "/t", "again", -1), 0);
+	f->time_ms = 5000;
+	assert_int_equal(clean_up_late(f, "/t"), ZK_EBADVERSION);
+	assert_true(there(f, "/t"));
+	assert_string_equal(expired(f, 5000, 0, 10), "/t ");
+	assert_int_equal(clean_up_late(f, "/t"), 0);
+}
+
+static void test_a_ttl_node_goes_at_a_time_of_the_log_behind_its_own(void **state)
+{
+	struct fix *f = *state;
+
+	f->flags = TXN_EXTENDED_TYPES;
+	f->time_ms = 1000;
+	assert_int_equal(with_ttl(f, "/t", ZK_CREATE_TTL, 100), 0);
+	assert_string_equal(expired(f, 1101, 0, 10), "/t ");
+	f->time_ms = 1100; /* the leader's clock went back before it wrote the entry */
+	assert_int_equal(clean_up_late(f, "/t"), ZK_EBADVERSION);
+	f->time_ms = 1101;
+	assert_int_equal(clean_up_late(f, "/t"), 0);
+}
+
+static void test_a_container_made_anew_meanwhile_stays(void **state)
+{
+	struct fix *f = *state;
+
+	assert_int_equal(container(f, "/c"), 0);
+	assert_int_equal(create(f, "/c/x", "", 0), 0);
+	assert_int_equal(del(f, "/c/x", -1), 0);
+	assert_string_equal(expired(f, 1, 0, 10), "/c ");
+	assert_int_equal(del(f, "/c", -1), 0);
+	assert_int_equal(container(f, "/c"), 0);
+	assert_int_equal(clean_up_late(f, "/c"), ZK_EBADVERSION);
+	assert_true(there(f, "/c"));
+}
+
+static void test_a_clean_up_without_its_node_is_malformed(void **state)
+{
+	struct fix *f = *state;
+	struct pk_buf b = PK_BUF_INIT;
+
+	assert_int_equal(container(f, "/c"), 0);
+	zk_path_req_encode(&b, &(struct zk_path_req){ pk_bytes_str("/c") });
+	assert_int_equal(op_from(f, ZK_OP_DELETE_CONTAINER, 0, 1, pk_buf_bytes(&b)),
+			 ZK_EMARSHALLING);
+	pk_buf_release(&b);
 }
 
 static void test_expired_nodes_come_in_portions(void **state)
@@ -417,6 +494,10 @@ int main(void)
 		T(test_a_clients_clean_up_is_refused),
 		T(test_ttl_nodes_want_the_feature_and_a_sound_ttl),
 		T(test_a_ttl_counts_from_the_last_write_while_there_are_no_children),
+		T(test_a_ttl_node_that_was_written_meanwhile_stays),
+		T(test_a_ttl_node_goes_at_a_time_of_the_log_behind_its_own),
+		T(test_a_container_made_anew_meanwhile_stays),
+		T(test_a_clean_up_without_its_node_is_malformed),
 		T(test_expired_nodes_come_in_portions),
 		T(test_usage_starts_with_what_is_there_and_follows),
 		T(test_a_hard_limit_refuses_when_quotas_are_enforced),
