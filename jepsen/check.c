@@ -239,6 +239,60 @@ static void find_zxids(struct check *c)
 	}
 }
 
+static bool outcome_unknown(const struct hop *op)
+{
+	return check_is_write(op->op) && op->session != NONE && op->xid != 0 &&
+	       (op->status == HOP_OPEN || op->status == HOP_INFO);
+}
+
+static uint64_t request_key(uint32_t session, int32_t xid)
+{
+	return (uint64_t)session << 32 | (uint32_t)xid;
+}
+
+/* What the log says of writes that nobody was told of. */
+static void find_fates(struct check *c)
+{
+	const struct history *h = c->h;
+	struct sort_item *open = pk_alloc((h->ops.count + 1) * sizeof(*open));
+	uint32_t count = 0;
+
+	c->fates = pk_alloc((h->ops.count + 1) * sizeof(*c->fates));
+	c->fate_of_txn = pk_alloc((h->txns.count + 1) * sizeof(*c->fate_of_txn));
+	for (uint32_t i = 0; i < h->ops.count; i++) {
+		const struct hop *op = &h->ops.at[i];
+		if (!outcome_unknown(op))
+			continue;
+		open[count++] = (struct sort_item){ request_key(op->session, op->xid), i };
+		c->fates[i] = h->log_told ? FATE_NEVER : 0;
+	}
+	check_sort(open, count);
+	for (uint32_t i = 0; i < h->txns.count; i++) {
+		const struct htxn *t = &h->txns.at[i];
+		uint64_t key = request_key(t->session, t->xid);
+		uint32_t low = 0, high = count;
+		c->fate_of_txn[i] = NONE;
+		while (low < high) {
+			uint32_t mid = low + (high - low) / 2;
+			if (open[mid].key < key)
+				low = mid + 1;
+			else
+				high = mid;
+		}
+		if (t->session == NONE || t->xid == 0 || low == count || open[low].key != key ||
+		    h->ops.at[open[low].val].op != t->op)
+			continue;
+		uint32_t op = open[low].val;
+		c->fate_of_txn[i] = op;
+		if (c->fates[op] > 0)
+			check_bad_op(c, CHECK_WRITE_RESULT, op,
+				     "it was done at zxid %#" PRIx64 ", and again at %#" PRIx64,
+				     (uint64_t)c->fates[op], (uint64_t)t->zxid);
+		c->fates[op] = t->zxid;
+	}
+	free(open);
+}
+
 /* floors[i]: the highest zxid that anybody had been told before operation i was asked for. */
 static void find_floors(struct check *c)
 {
@@ -486,12 +540,15 @@ void check_run(const struct history *h, const struct check_opts *opts, struct ch
 	find_floors(c);
 	find_sessions(c);
 	find_identities(c);
+	find_fates(c);
 	count_operations(c);
 	check_order(c);
 	check_model(c);
 	check_watches(c);
 	check_digests(c);
 	free(c->zxids);
+	free(c->fates);
+	free(c->fate_of_txn);
 	free(c->floors);
 	free(c->los);
 	free(c->sessions);

@@ -256,7 +256,7 @@ static bool may_end_untold(const struct check *c, const struct csession *s)
 {
 	int64_t due = s->heard_ns + check_least_silence(c, s);
 
-	return s->end_zxid == 0 &&
+	return s->end_zxid == 0 && !c->h->log_told &&
 	       (s->close_floor != INT64_MAX || s->timeout_ns == 0 || c->h->last_ns >= due);
 }
 
@@ -289,7 +289,7 @@ void check_apply_create(struct check *c, uint32_t path, const struct hop *op, ui
 			if (n->parent != NONE)
 				c->nodes[n->parent].foggy = true;
 		}
-	} else if (n->s.kind == NODE_REAPED) {
+	} else if (n->s.kind == NODE_REAPED && !c->h->log_told) {
 		n->foggy = true;
 		if (n->parent != NONE)
 			c->nodes[n->parent].foggy = true;
@@ -436,7 +436,8 @@ void check_acl_answer(struct check *c, uint32_t op, uint32_t path, int32_t perm,
 	if (answer == ALLOWED_UNKNOWN || c->opts.peer == CHECK_ZOOKEEPER)
 		return;
 	check_judged(c, CHECK_ACL);
-	if (refused != (answer == ALLOWED_NO) && !acl_may_differ(c, n, c->zxids[op])) {
+	int64_t zxid = c->zxids[op] > 0 ? c->zxids[op] : c->fates[op];
+	if (refused != (answer == ALLOWED_NO) && !acl_may_differ(c, n, zxid)) {
 		struct pk_bytes acl = n->s.acl == NONE ? pk_bytes_str("31 world:anyone\n")
 						       : hist_text(c->h, n->s.acl);
 		struct pk_bytes name = hist_path(c->h, path);
@@ -803,4 +804,32 @@ void apply_write(struct check *c, uint32_t index)
 	} else {
 		do_one(&w);
 	}
+}
+
+void apply_told(struct check *c, uint32_t index, const struct htxn *t)
+{
+	const struct hop *asked = &c->h->ops.at[index];
+	struct hop op = *asked;
+	struct writing w = { .c = c,
+			     .index = index,
+			     .op = &op,
+			     .at = { .op = index, .zxid = t->zxid, .lo = t->zxid, .write = true } };
+
+	c->report->unknown_happened++;
+	op.err = ZK_OK;
+	op.created = t->created;
+	if (op.op != ZK_OP_MULTI) {
+		do_one(&w);
+		return;
+	}
+	check_judged(c, CHECK_MULTI_ATOMIC);
+	c->in_multi = true;
+	for (uint32_t i = 0; i < asked->sub_count; i++) {
+		op = c->h->subs.at[asked->subs + i];
+		op.err = ZK_OK;
+		if (i < t->sub_count)
+			op.created = c->h->subs.at[t->subs + i].created;
+		do_one(&w);
+	}
+	c->in_multi = false;
 }

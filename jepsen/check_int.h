@@ -130,6 +130,8 @@ struct change {
 	bool open; /* everybody may read the node */
 };
 
+#define FATE_NEVER (-1)
+
 struct check {
 	const struct history *h;
 	struct check_opts opts;
@@ -137,6 +139,10 @@ struct check {
 	int64_t *zxids;  /* of each operation, as told or derived; 0: none */
 	int64_t *los;    /* of reads, only for ZooKeeper: the session had seen this before */
 	int64_t *floors; /* of writes and syncs: the highest zxid that was told before */
+	/* Of writes of unknown outcome, by the log: the zxid where it was done, FATE_NEVER, or 0 if
+	 * that is not told; and by HIST_TXN: the write that it is, NONE. */
+	int64_t *fates;
+	uint32_t *fate_of_txn;
 	struct csession *sessions;
 	struct node *nodes;
 	HIST_VEC(struct cand) cands;
@@ -257,6 +263,8 @@ void apply_acl(struct check *c, uint32_t path, const struct hop *op, int64_t zxi
 void apply_session_end(struct check *c, uint32_t session, int64_t zxid, int64_t hi);
 /* An answered write: judged, and done. */
 void apply_write(struct check *c, uint32_t op);
+/* A write whose outcome its client did not learn, and the log tells. */
+void apply_told(struct check *c, uint32_t op, const struct htxn *t);
 void kid_link(struct check *c, struct node *n);
 void kid_unlink(struct check *c, struct node *n);
 void kid_note(struct check *c, struct node *n, int64_t zxid, int way);

@@ -140,6 +140,28 @@ static void add_cand(struct check *c, uint32_t op, uint32_t sub, const struct ho
 	}
 }
 
+/* The log tells of it: neither before it was asked for, nor behind what came after it. */
+static void judge_fate(struct check *c, uint32_t op, int64_t most)
+{
+	int64_t zxid = c->fates[op];
+
+	if (zxid == FATE_NEVER)
+		return;
+	check_judged(c, CHECK_WRITE_ORDER);
+	if (zxid <= c->floors[op])
+		check_bad_op(c, CHECK_WRITE_ORDER, op,
+			     "it was done at zxid %#" PRIx64 ", and %#" PRIx64
+			     " had been told before it was asked for",
+			     (uint64_t)zxid, (uint64_t)c->floors[op]);
+	check_judged(c, CHECK_FIFO);
+	if (zxid > most)
+		check_bad_op(
+			c, CHECK_FIFO, op,
+			"it was done at zxid %#" PRIx64
+			", after a later request of its session had been answered with %#" PRIx64,
+			(uint64_t)zxid, (uint64_t)most);
+}
+
 static void find_cands(struct check *c)
 {
 	const struct history *h = c->h;
@@ -160,6 +182,10 @@ static void find_cands(struct check *c)
 		if (!check_is_write(op->op) || told || op->status == HOP_FAIL)
 			continue;
 		int64_t most = ordered ? next[op->session] : INT64_MAX;
+		if (c->fates[i] != 0) {
+			judge_fate(c, i, most);
+			continue;
+		}
 		if (op->op != ZK_OP_MULTI)
 			add_cand(c, i, NONE, op, most);
 		for (uint32_t s = 0; op->op == ZK_OP_MULTI && s < op->sub_count; s++)
@@ -1613,8 +1639,14 @@ static void walk_read(struct check *c, uint32_t index)
 		c->report->reads_unjudged++;
 }
 
-static void walk_txn(struct check *c, const struct htxn *t)
+static void walk_txn(struct check *c, uint32_t index)
 {
+	const struct htxn *t = &c->h->txns.at[index];
+
+	if (c->fate_of_txn[index] != NONE) {
+		apply_told(c, c->fate_of_txn[index], t);
+		return;
+	}
 	if (t->op == ZK_OP_CLOSE_SESSION && t->session != NONE)
 		apply_session_end(c, t->session, t->zxid, t->zxid);
 	struct look at = { .op = NONE, .zxid = t->zxid, .lo = t->zxid, .write = true };
@@ -1686,7 +1718,7 @@ void check_model(struct check *c)
 		uint32_t index = items[i].val & ((1u << WALK_BITS) - 1);
 		uint32_t type = items[i].val >> WALK_BITS;
 		if (type == WALK_TXN)
-			walk_txn(c, &h->txns.at[index]);
+			walk_txn(c, index);
 		else if (type == WALK_DUMP)
 			walk_dump(c, &h->dumps.at[index]);
 		else if ((items[i].key & 1) != 0)

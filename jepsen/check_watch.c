@@ -223,11 +223,14 @@ static const struct change *next_due(const struct watching *w, const struct arme
 	const struct change *change;
 
 	for (uint32_t i = a->next; (change = change_at(w, a, i)) != NULL; i++) {
-		if (change->hi <= a->must || !fires(a, change->type) || was_told(a, i) ||
-		    was_excused(a, i))
+		if (!fires(a, change->type) || was_told(a, i) || was_excused(a, i))
 			continue;
+		/* It went with that, and the client may not hear of it. Behind a reconnect, too:
+		 * whether before its watch was set again or after that is not known. */
 		if (one_shot(a) && !change->open)
-			return NULL; /* it went with that, and the client may not hear of it */
+			return NULL;
+		if (change->hi <= a->must)
+			continue;
 		*at = i;
 		if (change->sure)
 			return change;

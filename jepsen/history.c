@@ -25,6 +25,7 @@ static const char *const kind_names[HIST_KINDS] = {
 	[HIST_NODE] = "node",
 	[HIST_DIGEST] = "digest",
 	[HIST_NOTE] = "note",
+	[HIST_LOG] = "log",
 };
 
 static const char *const state_names[HIST_STATES] = {
@@ -190,7 +191,8 @@ int hist_event_check(const struct hist_event *e, struct pk_err *err)
 		return pk_err_set(err, PK_EINVAL, "time %" PRId64, e->time_ns);
 	if (e->part_count > HIST_PARTS_MAX)
 		return pk_err_set(err, PK_ELIMIT, "%" PRIu32 " parts", e->part_count);
-	if (e->part_count > 0 && (e->kind < HIST_INVOKE || e->kind > HIST_INFO))
+	if (e->part_count > 0 && (e->kind < HIST_INVOKE || e->kind > HIST_INFO) &&
+	    e->kind != HIST_TXN)
 		return pk_err_set(err, PK_EINVAL, "parts in kind %s", hist_kind_name(e->kind));
 	for (uint32_t i = 0; i < e->part_count; i++)
 		if (part_check(&e->parts[i], false, err) != 0)

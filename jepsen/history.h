@@ -67,10 +67,12 @@ enum hist_kind {
 	HIST_FAULT_END,
 	/* What kind of client this process is: name, flags (HIST_CLIENT_*). */
 	HIST_CLIENT,
-	/* A transaction nobody asked for, known from the log: zxid, part.op. ZK_OP_CLOSE_SESSION
-	 * with session: it ended there (expiry too). ZK_OP_DELETE_CONTAINER with part.path. Others:
-	 * the tree stayed as it was. time_ns: when a server first had it. Optional: without these
-	 * the checker infers. */
+	/* A transaction known from the log: zxid, part.op. ZK_OP_CLOSE_SESSION with session: it
+	 * ended there (expiry too). ZK_OP_DELETE_CONTAINER with part.path. A write with session and
+	 * xid: that request, whose outcome its client never learned, was done; part.created, or
+	 * that of each part of a multi, as it would have been answered. Others: the tree stayed as
+	 * it was. time_ns: when a server first had it. Optional: without these the checker infers.
+	 */
 	HIST_TXN,
 	/* Reads invoked from now on, by anybody, look at the final state. */
 	HIST_FINAL,
@@ -84,6 +86,9 @@ enum hist_kind {
 	HIST_DIGEST,
 	/* What was run, for people: name, text. */
 	HIST_NOTE,
+	/* The log is told whole: a write of unknown outcome that no HIST_TXN names was not done, no
+	 * session ended and no node was removed but by those that are told. */
+	HIST_LOG,
 	HIST_KINDS
 };
 

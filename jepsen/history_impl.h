@@ -79,7 +79,9 @@ struct hstate {
 struct htxn {
 	int64_t zxid, time_ns;
 	uint32_t session, path;
-	int32_t op;
+	int32_t op, xid;
+	uint32_t created;         /* path id, HIST_NO_INDEX */
+	uint32_t subs, sub_count; /* of a multi: what each part made */
 };
 
 struct hdump {
@@ -170,6 +172,7 @@ struct history {
 	struct hproc *proc_by_id;
 	struct hsession *session_by_id;
 	int64_t final_ns; /* INT64_MAX: there is no HIST_FINAL */
+	bool log_told;    /* HIST_LOG */
 	int64_t last_ns;
 	uint64_t events;
 };

@@ -461,6 +461,29 @@ static int add_node(struct history *h, struct hproc *p, const struct hist_event 
 	return 0;
 }
 
+static void add_txn(struct history *h, const struct hist_event *e)
+{
+	struct htxn t = { .zxid = e->zxid,
+			  .time_ns = e->time_ns,
+			  .session = session_of(h, e->session),
+			  .path = path_id(h, e->part.path),
+			  .op = e->part.op,
+			  .xid = e->xid,
+			  .created = HIST_NO_INDEX,
+			  .subs = h->subs.count,
+			  .sub_count = e->part_count };
+
+	if (e->part.created.len > 0)
+		t.created = path_id(h, e->part.created);
+	for (uint32_t i = 0; i < e->part_count; i++) {
+		struct hop sub = hop_empty();
+		if (e->parts[i].created.len > 0)
+			sub.created = path_id(h, e->parts[i].created);
+		*HIST_PUSH(&h->subs) = sub;
+	}
+	*HIST_PUSH(&h->txns) = t;
+}
+
 static int add_kind(struct history *h, struct hproc *p, const struct hist_event *e,
 		    struct pk_err *err)
 {
@@ -502,11 +525,7 @@ static int add_kind(struct history *h, struct hproc *p, const struct hist_event 
 		p->name = htext_id(&h->texts, e->name);
 		return 0;
 	case HIST_TXN:
-		*HIST_PUSH(&h->txns) = (struct htxn){ .zxid = e->zxid,
-						      .time_ns = e->time_ns,
-						      .session = session_of(h, e->session),
-						      .path = path_id(h, e->part.path),
-						      .op = e->part.op };
+		add_txn(h, e);
 		return 0;
 	case HIST_FINAL:
 		if (e->time_ns < h->final_ns)
@@ -529,6 +548,9 @@ static int add_kind(struct history *h, struct hproc *p, const struct hist_event 
 							    .server = e->server };
 		return 0;
 	case HIST_NOTE:
+		return 0;
+	case HIST_LOG:
+		h->log_told = true;
 		return 0;
 	case HIST_NONE:
 	case HIST_KINDS:

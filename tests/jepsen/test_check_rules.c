@@ -56,9 +56,12 @@ void story_end(struct story *s)
 
 static struct hist_event of(uint32_t p, enum hist_kind kind, uint64_t call)
 {
-	return (struct hist_event){
-		.kind = kind, .process = p, .session = 0x100 + p, .server = p, .call = call
-	};
+	return (struct hist_event){ .kind = kind,
+				    .process = p,
+				    .session = 0x100 + p,
+				    .server = p,
+				    .call = call,
+				    .xid = kind == HIST_INVOKE ? (int32_t)call : 0 };
 }
 
 uint64_t asks_multi(struct story *s, uint32_t p, const struct hist_part *parts, uint32_t count)
@@ -125,6 +128,31 @@ void told(struct story *s, uint32_t p, int32_t event, const char *path)
 	e.event = event;
 	e.part.path = TXT(path);
 	add(s, e);
+}
+
+/* A request that nobody was told of, by the log; one part of a multi that made something. */
+static void log_says(struct story *s, uint32_t p, uint64_t call, int32_t op, int64_t zxid,
+		     const struct hist_part *made)
+{
+	struct hist_event e = { .kind = HIST_TXN,
+				.process = 9,
+				.session = 0x100 + p,
+				.xid = (int32_t)call,
+				.zxid = zxid,
+				.part = { .op = op } };
+
+	if (op == ZK_OP_MULTI) {
+		e.parts = made;
+		e.part_count = 1;
+	} else if (made != NULL) {
+		e.part.created = made->created;
+	}
+	add(s, e);
+}
+
+static void log_ends(struct story *s)
+{
+	add(s, (struct hist_event){ .kind = HIST_LOG, .process = 9 });
 }
 
 static struct hist_part part(int32_t op, const char *path)
@@ -769,6 +797,27 @@ static void watch_spent_unheard(struct story *s, bool wrong)
 	gets(s, 2, "/a", "2", Z(5));
 }
 
+/* The same behind a reconnect, before the first answer there: it may have been set again before
+ * that change, or after. */
+static void watch_spent_behind_a_reconnect(struct story *s, bool wrong)
+{
+	uint64_t call = asks(s, 1,
+			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
+
+	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
+	session(s, 2, HIST_DISCONNECTED);
+	session(s, 2, HIST_CONNECTED);
+	if (!wrong)
+		sets(s, 1, "/a", "hidden", Z(3));
+	syncs(s, 2, Z(4));
+	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(5));
+	sets(s, 1, "/a", "2", Z(6));
+	gets(s, 2, "/a", "2", Z(6));
+}
+
 /* Set again it is there again. */
 static void watch_spent_unheard_and_set(struct story *s, bool wrong)
 {
@@ -1015,6 +1064,80 @@ static void watch_of_an_ephemeral_gone_before(struct story *s, bool wrong)
 	ok(s, 3, asks(s, 3, (struct hist_part){ .op = ZK_OP_CLOSE_SESSION }), Z(4),
 	   (struct hist_part){ 0 });
 	gets(s, 2, "/e", NULL, Z(4));
+}
+
+/* What the log tells of a request without an answer is as good as an answer. */
+static void lost_and_told(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	uint64_t call = asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "1"));
+	lost(s, 2, call);
+	gets(s, 1, "/a", wrong ? "0" : "1", Z(3));
+	log_says(s, 2, call, ZK_OP_SET_DATA, Z(2), NULL);
+}
+
+static void lost_and_told_of_none(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	lost(s, 2, asks(s, 2, part(ZK_OP_DELETE, "/a")));
+	gets(s, 1, "/a", NULL, Z(3));
+	if (wrong)
+		log_ends(s); /* it was not done */
+}
+
+static void lost_and_told_twice(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	uint64_t call = asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "1"));
+	lost(s, 2, call);
+	log_says(s, 2, call, ZK_OP_SET_DATA, Z(2), NULL);
+	if (wrong)
+		log_says(s, 2, call, ZK_OP_SET_DATA, Z(3), NULL);
+}
+
+static void lost_and_told_of_too_late(struct story *s, bool wrong)
+{
+	uint64_t call = asks(s, 2, part_data(ZK_OP_CREATE, "/a", ""));
+
+	lost(s, 2, call);
+	syncs(s, 2, wrong ? Z(1) : Z(2));
+	struct hist_part made = { .created = TXT("/a") };
+	log_says(s, 2, call, ZK_OP_CREATE, Z(2), &made);
+}
+
+static void lost_and_told_of_too_early(struct story *s, bool wrong)
+{
+	syncs(s, 1, wrong ? Z(3) : Z(1));
+	uint64_t call = asks(s, 2, part_data(ZK_OP_CREATE, "/a", ""));
+	lost(s, 2, call);
+	struct hist_part made = { .created = TXT("/a") };
+	log_says(s, 2, call, ZK_OP_CREATE, Z(2), &made);
+}
+
+static void lost_multi_and_told(struct story *s, bool wrong)
+{
+	struct hist_part asked = part_data(ZK_OP_CREATE, "/q", "");
+	struct hist_part made = { .op = ZK_OP_CREATE, .created = TXT("/q0000000000") };
+
+	asked.mode = ZK_CREATE_SEQUENTIAL;
+	uint64_t call = asks_multi(s, 2, &asked, 1);
+	lost(s, 2, call);
+	log_says(s, 2, call, ZK_OP_MULTI, Z(2), &made);
+	log_ends(s);
+	gets(s, 1, "/q0000000000", wrong ? NULL : "", Z(2));
+}
+
+/* A watch on what a lost request changed is owed its event. */
+static void lost_and_told_is_watched(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 3, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	uint64_t call = asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "1"));
+	lost(s, 2, call);
+	if (!wrong)
+		told(s, 3, ZK_EVENT_DATA_CHANGED, "/a");
+	syncs(s, 3, Z(2));
+	log_says(s, 2, call, ZK_OP_SET_DATA, Z(2), NULL);
 }
 
 static void session_early(struct story *s, bool wrong)
@@ -1706,6 +1829,14 @@ static const struct {
 	{ "watch_persistent", CHECK_WATCH_PERSISTENT, watch_persistent },
 	{ "watch_recursive", CHECK_WATCH_PERSISTENT, watch_recursive },
 	{ "watch_set_at_no_zxid", CHECK_WATCH_ONCE, watch_set_at_no_zxid },
+	{ "watch_spent_behind_a_reconnect", CHECK_WATCH_FIRST, watch_spent_behind_a_reconnect },
+	{ "lost_and_told", CHECK_READ_STATE, lost_and_told },
+	{ "lost_and_told_of_none", CHECK_READ_STATE, lost_and_told_of_none },
+	{ "lost_and_told_twice", CHECK_WRITE_RESULT, lost_and_told_twice },
+	{ "lost_and_told_of_too_late", CHECK_FIFO, lost_and_told_of_too_late },
+	{ "lost_and_told_of_too_early", CHECK_WRITE_ORDER, lost_and_told_of_too_early },
+	{ "lost_multi_and_told", CHECK_MULTI_ATOMIC, lost_multi_and_told },
+	{ "lost_and_told_is_watched", CHECK_WATCH_FIRST, lost_and_told_is_watched },
 	{ "watch_order", CHECK_WATCH_ORDER, watch_order },
 	{ "watch_reconnect", CHECK_WATCH_RECONNECT, watch_reconnect },
 	{ "watch_reconnect_maybe_gone", CHECK_WATCH_RECONNECT, watch_reconnect_maybe_gone },

@@ -941,9 +941,9 @@ static void on_frame(void *owner, struct pk_bytes body)
 	STAILQ_REMOVE_HEAD(&c->requests, link);
 	c->outstanding--;
 	if (sim_record(c->sim) != NULL)
-		record_reply(sim_record(c->sim), c->index, q->call, c->session, c->server, q->op,
-			     own_zxid(c, q, h.err) && h.zxid > 0 ? (uint64_t)h.zxid : 0, h.err,
-			     in.in);
+		record_reply(sim_record(c->sim), c->index, q->call, c->session, q->xid, c->server,
+			     q->op, own_zxid(c, q, h.err) && h.zxid > 0 ? (uint64_t)h.zxid : 0,
+			     h.err, in.in);
 	judge(c, q, (uint64_t)h.zxid, h.err, in.in);
 	if (q->op == ZK_OP_CLOSE_SESSION && h.err == 0)
 		c->closing = true;

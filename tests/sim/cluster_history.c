@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include <uthash.h>
+
 #include "zkproto/multi.h"
 
 #define LOG_PROCESS    1000
@@ -15,6 +17,15 @@ struct fault_point { /* its begin or its end */
 	bool end;
 };
 
+/* A write that was not answered (yet). */
+struct asked {
+	UT_hash_handle hh;
+	struct asked_key {
+		uint64_t session;
+		int64_t xid;
+	} key;
+};
+
 struct record {
 	struct sim *sim;
 	struct history *history;
@@ -24,6 +35,7 @@ struct record {
 	FILE *file; /* NULL, or where it is told as well */
 	struct fault_point *faults;
 	size_t fault_count;
+	struct asked *asked; /* by session and xid */
 };
 
 struct record *record_new(struct sim *s, const char *path)
@@ -39,6 +51,12 @@ struct record *record_new(struct sim *s, const char *path)
 
 void record_free(struct record *r)
 {
+	struct asked *a, *next;
+
+	HASH_ITER (hh, r->asked, a, next) {
+		HASH_DEL(r->asked, a);
+		free(a);
+	}
 	history_free(r->history);
 	pk_buf_release(&r->acl);
 	pk_buf_release(&r->names);
@@ -255,6 +273,35 @@ static int put_request(struct record *r, struct hist_part *p, int32_t op, struct
 	return rc;
 }
 
+static struct asked *asked_find(const struct record *r, uint64_t session, int32_t xid)
+{
+	struct asked_key key = { session, xid };
+	struct asked *a;
+
+	HASH_FIND(hh, r->asked, &key, sizeof(key), a);
+	return a;
+}
+
+static void asked_add(struct record *r, uint64_t session, int32_t xid)
+{
+	struct asked *a = asked_find(r, session, xid);
+
+	PK_ASSERT(a == NULL); /* or the log could not tell them apart */
+	a = pk_alloc(sizeof(*a));
+	a->key = (struct asked_key){ session, xid };
+	HASH_ADD(hh, r->asked, key, sizeof(a->key), a);
+}
+
+static void asked_drop(struct record *r, uint64_t session, int32_t xid)
+{
+	struct asked *a = asked_find(r, session, xid);
+
+	if (a == NULL)
+		return;
+	HASH_DEL(r->asked, a);
+	free(a);
+}
+
 static bool told(int32_t op)
 {
 	return op != ZK_OP_PING && op != ZK_OP_SET_WATCHES && op != ZK_OP_SET_WATCHES2;
@@ -278,6 +325,8 @@ void record_invoke(struct record *r, int client, uint64_t call, uint64_t session
 	e.parts = r->parts;
 	e.part_count = r->part_count;
 	add(r, &e);
+	if (zk_opcode_class(op) == ZK_CLASS_WRITE)
+		asked_add(r, session, xid);
 }
 
 /* ---- what is answered ---- */
@@ -390,8 +439,8 @@ static void put_reply(struct record *r, struct hist_part *p, int32_t op, struct 
 	}
 }
 
-void record_reply(struct record *r, int client, uint64_t call, uint64_t session, int server,
-		  int32_t op, uint64_t zxid, int32_t err, struct pk_bytes body)
+void record_reply(struct record *r, int client, uint64_t call, uint64_t session, int32_t xid,
+		  int server, int32_t op, uint64_t zxid, int32_t err, struct pk_bytes body)
 {
 	struct hist_event e = { .kind = err == 0 ? HIST_OK : HIST_FAIL,
 				.process = (uint32_t)client,
@@ -409,6 +458,7 @@ void record_reply(struct record *r, int client, uint64_t call, uint64_t session,
 	e.parts = r->parts;
 	e.part_count = r->part_count;
 	add(r, &e);
+	asked_drop(r, session, xid);
 }
 
 void record_lost(struct record *r, int client, uint64_t call, int32_t op)
@@ -482,7 +532,23 @@ static void put_faults(struct record *r)
 	}
 }
 
-void record_log(struct record *r)
+/* Of a request that its client never got an answer to; false: it did nothing. */
+static bool put_outcome(struct record *r, struct hist_event *e, const struct model_op *op)
+{
+	e->session = op->session;
+	e->xid = op->xid;
+	e->part.op = op->type;
+	r->part_count = 0;
+	put_reply(r, &e->part, op->type, pk_buf_bytes(&op->reply));
+	for (uint32_t i = 0; i < r->part_count; i++)
+		if (r->parts[i].err != 0)
+			return false;
+	e->parts = r->parts;
+	e->part_count = r->part_count;
+	return true;
+}
+
+void record_log(struct record *r, bool outcomes)
 {
 	struct model *m = sim_model(r->sim);
 
@@ -503,11 +569,14 @@ void record_log(struct record *r)
 		} else if (op->type == ZK_OP_DELETE_CONTAINER) {
 			e.part.op = ZK_OP_DELETE_CONTAINER;
 			e.part.path = pk_buf_bytes(&op->reply);
-		} else {
+		} else if (!outcomes || asked_find(r, op->session, op->xid) == NULL ||
+			   !put_outcome(r, &e, op)) {
 			continue;
 		}
 		add(r, &e);
 	}
+	if (outcomes)
+		add(r, &(struct hist_event){ .kind = HIST_LOG, .process = LOG_PROCESS });
 }
 
 void record_dump(struct record *r, int server, uint64_t zxid, size_t nodes)

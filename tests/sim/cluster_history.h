@@ -21,8 +21,8 @@ void record_session(struct record *r, int client, uint64_t session, int server,
 /* `body`: as on the wire; identity: of an auth request, as an ACL names it. */
 void record_invoke(struct record *r, int client, uint64_t call, uint64_t session, int32_t xid,
 		   int32_t op, struct pk_bytes body, struct pk_bytes identity);
-void record_reply(struct record *r, int client, uint64_t call, uint64_t session, int server,
-		  int32_t op, uint64_t zxid, int32_t err, struct pk_bytes body);
+void record_reply(struct record *r, int client, uint64_t call, uint64_t session, int32_t xid,
+		  int server, int32_t op, uint64_t zxid, int32_t err, struct pk_bytes body);
 void record_lost(struct record *r, int client, uint64_t call, int32_t op);
 void record_watch(struct record *r, int client, uint64_t session, int32_t event,
 		  struct pk_bytes path);
@@ -33,7 +33,8 @@ void record_node(struct record *r, int server, const char *path, struct pk_bytes
 void record_digest(struct record *r, int server, uint64_t zxid, uint64_t digest);
 /* From then to then the cluster owed nobody the end of a session: name is a literal. */
 void record_fault(struct record *r, const char *name, int64_t from_us, int64_t to_us);
-/* What nobody asked for, from the model, and the faults; once, at the end. */
-void record_log(struct record *r);
+/* What nobody asked for, from the model, and the faults; with `outcomes` also what became of the
+ * requests that were never answered. Once, at the end. */
+void record_log(struct record *r, bool outcomes);
 
 #endif

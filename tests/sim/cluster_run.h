@@ -18,6 +18,7 @@ struct plan {
 	uint64_t seed;
 	bool calm, verbose;
 	bool unrecorded; /* no history for the checker */
+	bool untold;     /* of requests without an answer it is not told what became of them */
 	bool some;       /* only the faults in `keep` */
 	bool keep[FAULTS_MAX];
 	size_t clients, servers; /* 0: as the seed has it */

@@ -9,6 +9,7 @@
  *     cluster_sim --seed S --history FILE its history too, for paddock-check
  *     cluster_sim --whole                 failing schedules are not cut down
  *     cluster_sim --first                 no more after the first that fails; it is not cut down
+ *     cluster_sim --untold                the checker is not told what became of lost requests
  *     cluster_sim --calm                  without faults
  *     cluster_sim --twice                 each seed two times: the events must be the same
  *
@@ -250,7 +251,7 @@ static const char *second_judge(struct run *r, struct totals *t)
 	struct check_report report;
 
 	opts.violations_max = 1000;
-	record_log(sim_record(r->sim));
+	record_log(sim_record(r->sim), !r->plan->untold);
 	check_run(record_history(sim_record(r->sim)), &opts, &report);
 	t->judged += report.reads_judged + report.writes_judged + report.events_judged;
 	const char *wrong = NULL;
@@ -459,7 +460,8 @@ static int usage(void)
 	fprintf(stderr,
 		"usage: cluster_sim [--seeds N | --minutes M] [--jobs N] [--from S] [--seed S] "
 		"[--only FAULTS] "
-		"[--clients N] [--servers N] [--first] [--unrecorded] [--calm] [--twice] "
+		"[--clients N] [--servers N] [--first] [--unrecorded] [--untold] [--calm] "
+		"[--twice] "
 		"[--whole] [--history FILE] [-v]\n");
 	return 2;
 }
@@ -523,6 +525,8 @@ int main(int argc, char **argv)
 			whole = true;
 		else if (strcmp(argv[i], "--unrecorded") == 0)
 			plan.unrecorded = true;
+		else if (strcmp(argv[i], "--untold") == 0)
+			plan.untold = true;
 		else if (strcmp(argv[i], "--first") == 0)
 			failures_max = 1, whole = true;
 		else if (strcmp(argv[i], "--history") == 0 && more)

@@ -123,6 +123,13 @@ bool watches_has(struct watches *w, const char *path, int32_t type, bool take)
 		else if (!stays || p->halves == 0)
 			drop_at(w, i);
 	}
+	/* With it the library forgets those of which it does not know that they are spent. */
+	for (size_t i = w->count; found && take && i-- > 0;) {
+		const struct watched_path *p = &w->all[i];
+		unsigned has = p->kind == WATCHED_CHILD ? HALF_CHILD : HALF_DATA;
+		if (p->spent && (has & halves) != 0 && strcmp(p->path, path) == 0)
+			drop_at(w, i);
+	}
 	return found;
 }
 
