@@ -1,6 +1,7 @@
 # make sim-cluster SEEDS=100   whole clusters with clients under faults; SEED=x replays one and tells
 # what happens; ONLY=3,7-9 CLIENTS=n SERVERS=n with less of it, as a failure says; CALM=1 without faults; TWICE=1 each
-# seed two times, which must be the same; UNTOLD=1 the checker must guess what became of lost requests; MINUTES=120 instead of SEEDS for as long; J=2 at once.
+# seed two times, which must be the same; MINUTES=120 instead of SEEDS for as long; J=2 at once; UNTOLD=1 the checker
+# is not told what became of requests that were never answered, and must find out, as for a real cluster.
 # make sim runs these too.
 CLUSTER_OBJS := $(patsubst %,$(O)/tests/sim/cluster%.o,_client _history _link _log _model _rules _server _watches) $(O)/tests/sim/cluster.o
 
