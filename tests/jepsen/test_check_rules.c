@@ -774,8 +774,8 @@ static void sets_acl(struct story *s, uint32_t p, const char *path, const char *
 	ok(s, p, asks(s, p, asked), zxid, (struct hist_part){ 0 });
 }
 
-/* Process 2 watches /a, which is set, or not, while only process 1 may read it; up to Z(4). */
-static void watches_what_is_hidden(struct story *s, bool set)
+/* Process 2 watches /a, which then only process 1 may read; up to Z(2). */
+static void watches_and_is_shut_out(struct story *s)
 {
 	uint64_t call = asks(s, 1,
 			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
@@ -784,6 +784,12 @@ static void watches_what_is_hidden(struct story *s, bool set)
 	creates(s, 1, "/a", "0", Z(1));
 	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
 	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
+}
+
+/* It is set, or not, while process 2 may not read it; up to Z(4). */
+static void watches_what_is_hidden(struct story *s, bool set)
+{
+	watches_and_is_shut_out(s);
 	if (set)
 		sets(s, 1, "/a", "hidden", Z(3));
 	sets_acl(s, 1, "/a", "31 world:anyone\n", Z(4));
@@ -801,13 +807,7 @@ static void watch_spent_unheard(struct story *s, bool wrong)
  * that change, or after. */
 static void watch_spent_behind_a_reconnect(struct story *s, bool wrong)
 {
-	uint64_t call = asks(s, 1,
-			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
-
-	ok(s, 1, call, 0, (struct hist_part){ 0 });
-	creates(s, 1, "/a", "0", Z(1));
-	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
-	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
+	watches_and_is_shut_out(s);
 	session(s, 2, HIST_DISCONNECTED);
 	session(s, 2, HIST_CONNECTED);
 	if (!wrong)
