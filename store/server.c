@@ -722,10 +722,6 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 		conn_config_result(s, op, r);
 		break;
 	default:
-		/* Reports of who was heard come twice a tick, and may be late for one that was
-		 * silent for almost its timeout: what it writes tells the leader at once. */
-		if (s->clock != NULL && r->err != ZK_ESESSIONMOVED)
-			session_clock_touch(s->clock, op->session_id, session_now(s));
 		break;
 	}
 	if (p.conn != NULL) {
@@ -971,6 +967,11 @@ static int forward_recv(struct server *s, uint64_t from_id, struct pk_bytes byte
 		}
 		for (uint16_t i = 0; i < op.id_count; i++)
 			ids[i] = entry.ids[op.ids[i]];
+		/* Reports of who was heard come twice a tick, and may be late for one that was
+		 * silent for almost its timeout: what it writes tells the leader at once, however
+		 * long it then takes to be done. */
+		if (mine && s->clock != NULL && !MUTANT(write_not_heard))
+			session_clock_touch(s->clock, op.session_id, session_now(s));
 		if (mine && s->write_refused && op_grows(op.type))
 			refuse(s, &op);
 		else if (mine)
@@ -1099,6 +1100,7 @@ static void leader_tick(struct server *s)
 		return;
 	/* With a full disk as well: it takes no more of it than the end that a client asks for, and
 	 * others may wait for what the dead one held. */
+	report_touched(s); /* its own clients, lest one end with its request under way */
 	session_clock_tick(s->clock, session_now(s), expire_session, s);
 	if (s->write_refused)
 		return;

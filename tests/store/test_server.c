@@ -779,6 +779,47 @@ static void test_a_write_is_heard_by_the_leader_without_a_report(void **state)
 	assert_int_equal(tree_meta(server_tree(sim_server(w->s, 0)))->sessions, 0);
 }
 
+/* The same if it comes a moment before the session would end, and is done a moment later; also on
+ * the leader's own connections. */
+static void a_write_under_way_keeps_its_session(struct world *w, int server)
+{
+	struct client *c = join(w, 0, server);
+	const int64_t tick_ms = 2000;
+
+	sim_lose(w->s, SERVER_MSG_TOUCH);
+	client_pings(c, false);
+	sim_pause(w->s, server, 300); /* its reports do not come with its ticks any more */
+	sim_run(w->s, 310);
+	client_create(c, ZK_OP_CREATE, "/s", "", ZK_CREATE_SEQUENTIAL);
+	sim_run(w->s, 10);
+	expect(w, 0, "create:0 ");
+	int64_t now_ms = sim_now_us(w->s) / 1000;
+	int64_t end_ms = ((now_ms + client_timeout(c)) / tick_ms + 1) * tick_ms;
+	sim_run(w->s, end_ms - 100 - now_ms);
+	for (int i = 0; i < 3; i++)
+		sim_disk_slow(w->s, i, 2000000, 0);
+	client_create(c, ZK_OP_CREATE, "/s", "", ZK_CREATE_SEQUENTIAL);
+	sim_run(w->s, 200);
+	expect(w, 0, "");
+	for (int i = 0; i < 3; i++)
+		sim_disk_slow(w->s, i, 0, 0);
+	sim_run(w->s, 3000);
+	expect(w, 0, "create:0 ");
+	assert_int_equal(tree_meta(server_tree(sim_server(w->s, server)))->sessions, 1);
+}
+
+static void test_a_write_under_way_keeps_the_session_of_a_followers_client(void **state)
+{
+	a_write_under_way_keeps_its_session(*state, follower(*state));
+}
+
+static void test_a_write_under_way_keeps_the_session_of_the_leaders_client(void **state)
+{
+	struct world *w = *state;
+
+	a_write_under_way_keeps_its_session(w, sim_leader(w->s));
+}
+
 /* ---- members ---- */
 
 static void write_some(struct world *w, int who, int count)
@@ -1252,6 +1293,8 @@ int main(void)
 		T(test_a_leaders_full_disk_refuses_to_make_a_local_session_global, setup_local),
 		T(test_a_session_expires_though_the_leaders_disk_is_full, setup3),
 		T(test_a_write_is_heard_by_the_leader_without_a_report, setup3),
+		T(test_a_write_under_way_keeps_the_session_of_a_followers_client, setup3),
+		T(test_a_write_under_way_keeps_the_session_of_the_leaders_client, setup3),
 		T(test_nothing_behind_its_end_makes_a_local_session_global, setup_local),
 		T(test_a_leader_lost_before_it_has_left_is_removed_by_the_next, setup_members),
 		T(test_who_returns_hears_a_leader_that_its_log_does_not_name, setup_members),
