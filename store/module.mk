@@ -1,4 +1,4 @@
-store_SRCS := kv.c kv_overlay.c kv_lmdb.c kv_export.c kv_import.c applier_io.c server.c server_conn.c server_local.c server_members.c server_count.c server_state.c server_watch.c session.c watch.c
+store_SRCS := kv.c kv_overlay.c kv_lmdb.c kv_export.c kv_import.c applier_io.c server.c server_conn.c server_local.c server_members.c server_handover.c server_count.c server_state.c server_watch.c session.c watch.c
 store_SRCS += rlog.c rlog_format.c rlog_open.c disk_io.c
 store_SRCS += budget.c config.c config_check.c config_doc.c config_io.c jaas.c metrics.c properties.c server_spec.c
 store_SRCS += found.c peer_greet.c raft_guard.c raft_io.c raft_msg.c raft_node.c raft_recover.c

@@ -315,10 +315,9 @@ enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 			progress_mend(g, r, m);
 		return RAFT_GUARD_PASS;
 	case RAFT_IO_REQUEST_VOTE:
-		if ((g->on & RAFT_GUARD_VOTE) &&
-		    (m->request_vote.disrupt_leader ||
-		     (!m->request_vote.pre_vote && m->request_vote.term == r->current_term &&
-		      r->voted_for != 0 && r->voted_for != m->request_vote.candidate_id)))
+		if ((g->on & RAFT_GUARD_VOTE) && !m->request_vote.pre_vote &&
+		    m->request_vote.term == r->current_term && r->voted_for != 0 &&
+		    r->voted_for != m->request_vote.candidate_id)
 			return RAFT_GUARD_DROP;
 		/* The membership that gives us a vote may be with the candidate alone. All that
 		 * libraft asks of ours here is whether we are a voter. Not with an empty log: a
@@ -334,8 +333,8 @@ enum raft_guard_verdict raft_guard_recv(struct raft_guard *g, struct raft *r,
 									.n = 1 };
 		}
 		return RAFT_GUARD_PASS;
-	case RAFT_IO_TIMEOUT_NOW: /* leadership is never transferred here */
-		return g->on & RAFT_GUARD_HOLD ? RAFT_GUARD_DROP : RAFT_GUARD_PASS;
+	case RAFT_IO_TIMEOUT_NOW:
+		return (g->on & RAFT_GUARD_HOLD) && writing ? RAFT_GUARD_DROP : RAFT_GUARD_PASS;
 	default:
 		return RAFT_GUARD_PASS;
 	}

@@ -1067,10 +1067,19 @@ static bool install_deliver(struct raft_node *n)
 	return true;
 }
 
-static void on_rejection_sent(struct raft_io_send *req, int status)
+static void on_own_sent(struct raft_io_send *req, int status)
 {
 	(void)status;
 	free(req);
+}
+
+/* A message that the library does not know of. */
+static void send_own(struct raft_node *n, const struct raft_message *m)
+{
+	struct raft_io_send *req = pk_alloc(sizeof(*req));
+
+	int rv = n->rio.io.send(&n->rio.io, req, m, on_own_sent);
+	PK_ASSERT(rv == 0);
 }
 
 void raft_node_install_done(struct raft_node *n, int rc)
@@ -1091,12 +1100,40 @@ void raft_node_install_done(struct raft_node *n, int rc)
 		m.append_entries_result.term = n->raft.current_term;
 		m.append_entries_result.rejected = i->newest;
 		m.append_entries_result.last_log_index = raft_guard_last_index(&n->raft);
-		struct raft_io_send *req = pk_alloc(sizeof(*req));
-		int rv = n->rio.io.send(&n->rio.io, req, &m, on_rejection_sent);
-		PK_ASSERT(rv == 0);
+		send_own(n, &m);
 		install_drop(n);
 	}
 	rio_leave(&n->rio);
+}
+
+/* ---- leadership handed over ---- */
+
+int raft_node_hand_over(struct raft_node *n, uint64_t to, struct pk_err *err)
+{
+	uint64_t last = raft_guard_last_index(&n->raft);
+	unsigned at;
+
+	PK_ASSERT(n->magic == NODE_MAGIC);
+	if (n->rio.failed || n->raft.state != RAFT_LEADER)
+		return pk_err_set(err, PK_ESTATE, "hand over: not the leader");
+	const struct raft_server *s = server_find(n, to, &at);
+	if (s == NULL || s->role != RAFT_VOTER || to == n->cfg.id)
+		return pk_err_set(err, PK_ESTATE, "hand over: %" PRIu64 " is no other voter", to);
+	if (n->rio.inside > 0 || n->inflight > 0 || n->change.step != CHANGE_NONE ||
+	    !term_is_settled(n) || n->raft.configuration_uncommitted_index != 0 ||
+	    n->raft.leader_state.progress[at].match_index != last)
+		return pk_err_set(err, PK_EAGAIN,
+				  "hand over: something is under way, or %" PRIu64 " lags", to);
+	struct raft_message m = { .type = RAFT_IO_TIMEOUT_NOW,
+				  .server_id = to,
+				  .server_address = s->address };
+	m.timeout_now.term = n->raft.current_term;
+	m.timeout_now.last_log_index = last;
+	m.timeout_now.last_log_term = raft_guard_term_of(&n->raft, last);
+	rio_enter(&n->rio);
+	send_own(n, &m);
+	rio_leave(&n->rio);
+	return 0;
 }
 
 /* ---- after the library has returned ---- */

@@ -174,6 +174,15 @@ typedef void raft_node_change_f(void *owner, int rc, const struct pk_err *err);
 PK_CHECKED int raft_node_change(struct raft_node *n, uint64_t id, const char *address, int role,
 				raft_node_change_f *done, void *owner, struct pk_err *err);
 
+/*
+ * On the leader: ask `to`, a voter, to be elected now (TimeoutNow, Raft dissertation 3.10). It asks
+ * for votes at once, everybody steps down for it, and no proposal is lost if none is made until the
+ * role changes. It may fail without a sign: call it again, but not within election_ms. PK_ESTATE:
+ * not the leader, or `to` is no voter; PK_EAGAIN: proposals or a change are under way, or `to` does
+ * not have the whole log.
+ */
+PK_CHECKED int raft_node_hand_over(struct raft_node *n, uint64_t to, struct pk_err *err);
+
 /* Decode only, for the fuzzer: 0 or PK_EPROTO. */
 int raft_node_message_check(struct pk_bytes data);
 

@@ -324,7 +324,7 @@ static void leader_turn(struct server *s)
 	if (!s->established)
 		return;
 	struct txn_pack *pack;
-	while (raft_node_inflight(s->raft) < 1 && !must_wait(s) &&
+	while (s->handover.to == 0 && raft_node_inflight(s->raft) < 1 && !must_wait(s) &&
 	       (pack = outbox_front(s)) != NULL) {
 		if (++s->digest_entries >= DIGEST_EVERY_ENTRIES && pack == s->outbox) {
 			uint8_t body[24];
@@ -549,12 +549,7 @@ bool server_drain(struct server *s)
 	TAILQ_FOREACH (c, &s->conns, link)
 		conn_flow(c);
 	/* Without a leader nothing more is answered. */
-	return s->dead || s->outstanding == 0 || !server_serving(s);
-}
-
-void server_refuse_writes(struct server *s, bool refuse)
-{
-	s->write_refused = refuse;
+	return s->dead || !server_serving(s) || (s->outstanding == 0 && !handover_is_due(s));
 }
 
 /* ---- what the log says ---- */
@@ -584,6 +579,7 @@ static void leader_end(struct server *s)
 	s->stats.leading_since_ms = 0;
 	session_clock_free(s->clock);
 	s->clock = NULL;
+	handover_end(s);
 }
 
 /* A session's fate, as this server is concerned: its clock if we lead, its connection if it is
@@ -1016,6 +1012,8 @@ int server_peer_recv(struct server *s, uint64_t from_id, enum server_message typ
 	case SERVER_MSG_JOIN_ASK:
 	case SERVER_MSG_JOIN_TELL:
 		return join_recv(s, from_id, type, bytes, err);
+	case SERVER_MSG_HEALTH:
+		return handover_recv(s, from_id, bytes, err);
 	case SERVER_MSG_TYPES:
 		break;
 	}
@@ -1102,6 +1100,7 @@ static void leader_tick(struct server *s)
 	 * others may wait for what the dead one held. */
 	report_touched(s); /* its own clients, lest one end with its request under way */
 	session_clock_tick(s->clock, session_now(s), expire_session, s);
+	handover_tick(s);
 	if (s->write_refused)
 		return;
 	members_tick(s);
@@ -1126,6 +1125,7 @@ void server_tick(struct server *s)
 		return;
 	if (s->now_ms >= s->touch_at_ms) {
 		report_touched(s);
+		handover_tell(s);
 		s->touch_at_ms = s->now_ms + (s->cfg.tick_ms / 2 < 500 ? s->cfg.tick_ms / 2 : 500);
 	}
 	/* A pause is the cheapest moment to commit, and then a restart has next to nothing to

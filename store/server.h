@@ -47,6 +47,7 @@ enum server_message { /* between servers; the shell frames and authenticates the
 						   vote? Of a  leader: may you vote? */
 		      SERVER_MSG_JOIN_TELL =
 			      9, /* le64 nonce, le64 term, le64 last index of the leader */
+		      SERVER_MSG_HEALTH = 10, /* u8: 1 the disk is low, 2 waits for a commit */
 		      SERVER_MSG_TYPES
 };
 

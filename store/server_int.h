@@ -142,8 +142,20 @@ struct server {
 	uint64_t digest_entries; /* entries since the last digest operation */
 	struct {
 		uint64_t index, digest, extra;
-	} mark; /* the tree as of the last digest operation */
-	bool write_refused;
+	} mark;             /* the tree as of the last digest operation */
+	bool write_refused; /* of a leader: server_handover.c */
+	struct {
+		bool disk_low;
+		struct {
+			uint64_t id;
+			int64_t at_ms;
+			uint8_t flags;
+		} of[RAFT_NODE_MEMBERS_MAX]; /* what the others told */
+		size_t count;
+		uint64_t to; /* who is asked to lead, and nothing is proposed; 0: nobody */
+		bool asked;
+		int64_t give_up_ms, again_ms;
+	} handover;
 	struct { /* the leader's way from one list of members to another */
 		bool changing, finishing, failed;
 		/* Before votes are given or taken, those that count are asked whether they may use
@@ -273,6 +285,14 @@ void members_begin(struct server *s); /* this server leads from now on */
 void members_tick(struct server *s);
 void members_applied(struct server *s);
 void members_told(struct server *s, uint64_t from_id, uint64_t nonce); /* it may use its vote */
+
+/* server_handover.c */
+void handover_tell(struct server *s); /* the leader: how we are */
+int handover_recv(struct server *s, uint64_t from_id, struct pk_bytes bytes, struct pk_err *err);
+void handover_tick(struct server *s); /* of a leader */
+/* Of a leader that stops: somebody may take over yet. */
+bool handover_is_due(const struct server *s);
+void handover_end(struct server *s); /* it leads no more */
 
 /* server_state.c */
 void state_turn(struct server *s);

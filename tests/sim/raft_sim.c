@@ -94,6 +94,18 @@ static void fault_cut(struct run *r)
 	}
 }
 
+static void fault_hand_over(struct run *r)
+{
+	int l = cluster_leader(r->c);
+	struct pk_err err = PK_ERR_INIT;
+
+	if (l < 0 || !cluster_up(r->c, l))
+		return;
+	int to = any_node(r);
+	if (raft_node_hand_over(cluster_raft(r->c, l), (uint64_t)to + 1, &err) == 0)
+		say(r, "hand over to", to);
+}
+
 static void fault_change(struct run *r)
 {
 	static const int roles[] = { RAFT_NODE_VOTER, RAFT_NODE_VOTER, RAFT_NODE_STANDBY,
@@ -153,6 +165,8 @@ static void fault(struct run *r)
 	pick -= r->disk;
 	if (pick < r->net)
 		fault_net(r);
+	else if (chance(r, 30))
+		fault_hand_over(r);
 	else
 		fault_change(r);
 }

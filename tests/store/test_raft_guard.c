@@ -417,6 +417,36 @@ static void test_g5_no_election_over_an_unfinished_write(void **state)
 	assert_int_equal(role_over_an_unfinished_write(RAFT_GUARD_ALL), RAFT_NODE_FOLLOWER);
 }
 
+static void say_timeout_now(struct lone *l, uint64_t from, uint64_t term, uint64_t last,
+			    uint64_t last_term)
+{
+	struct raft_message m = { .type = RAFT_IO_TIMEOUT_NOW };
+
+	m.timeout_now = (struct raft_timeout_now){ term, last, last_term };
+	say(l, from, &m);
+}
+
+/* Asked to be elected while what it would win with is still being written. */
+static void test_g5_no_hand_over_to_an_unfinished_write(void **state)
+{
+	(void)state;
+	for (int guarded = 0; guarded < 2; guarded++) {
+		struct lone *l = lone_new(guarded ? RAFT_GUARD_ALL : ALL_BUT(RAFT_GUARD_HOLD), 3);
+
+		say_append(l, 2, 2, 1, 1, 1, 1, (uint64_t[]){ 2 });
+		say_timeout_now(l, 2, 2, 2, 2);
+		assert_int_equal(raft_node_role(l->node),
+				 guarded ? RAFT_NODE_FOLLOWER : RAFT_NODE_CANDIDATE);
+		stored(l);
+		if (guarded) {
+			say_timeout_now(l, 2, 2, 2, 2);
+			assert_int_equal(raft_node_role(l->node), RAFT_NODE_CANDIDATE);
+			assert_int_equal(raft_node_term(l->node), 3);
+		}
+		lone_free(l);
+	}
+}
+
 static void say_install(struct lone *l, uint64_t from, uint64_t term, uint64_t index)
 {
 	struct raft_message m = { .type = RAFT_IO_INSTALL_SNAPSHOT };
@@ -1009,6 +1039,7 @@ int main(void)
 		cmocka_unit_test(test_g3_a_write_of_an_older_term_answers_nobody),
 		cmocka_unit_test(test_g4_a_failed_write_never_reaches_the_library),
 		cmocka_unit_test(test_g5_no_election_over_an_unfinished_write),
+		cmocka_unit_test(test_g5_no_hand_over_to_an_unfinished_write),
 		cmocka_unit_test(test_g5_no_election_while_a_manifest_is_stored),
 		cmocka_unit_test(test_g6_a_length_that_is_no_multiple_of_8_stops_the_process),
 		cmocka_unit_test(test_g7_one_vote_in_a_term),

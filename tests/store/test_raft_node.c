@@ -149,6 +149,88 @@ static void test_a_leader_that_is_heard_stays_when_a_channel_to_it_closes(void *
 	finish(c);
 }
 
+static int hand_over(struct cluster *c, int from, int to)
+{
+	struct pk_err err = PK_ERR_INIT;
+
+	return raft_node_hand_over(cluster_raft(c, from), (uint64_t)to + 1, &err);
+}
+
+static void hand_over_to_each(size_t count)
+{
+	struct cluster *c = group(count);
+	int l = cluster_elect(c, 5000);
+
+	for (int i = 0; i < (int)count; i++) {
+		write_some(c, 20);
+		assert_true(cluster_settle(c, 1000));
+		cluster_run(c, 100); /* until the leader has heard that they have it */
+		if (i == l)
+			continue;
+		uint64_t term = raft_node_term(cluster_raft(c, l));
+		assert_int_equal(hand_over(c, l, i), 0);
+		cluster_run(c, 20);
+		assert_int_equal(raft_node_role(cluster_raft(c, i)), RAFT_NODE_LEADER);
+		assert_int_equal(raft_node_role(cluster_raft(c, l)), RAFT_NODE_FOLLOWER);
+		assert_int_equal(raft_node_term(cluster_raft(c, i)), term + 1);
+		l = i;
+	}
+	write_some(c, 20);
+	assert_true(cluster_settle(c, 1000));
+	finish(c);
+}
+
+static void test_a_leader_hands_over_to_whom_it_names(void **state)
+{
+	(void)state;
+	hand_over_to_each(2);
+	hand_over_to_each(3);
+	hand_over_to_each(5);
+}
+
+static void test_a_leader_hands_over_to_nobody_who_lags_or_may_not_lead(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+	int l = cluster_elect(c, 5000), a = (l + 1) % 3, b = (l + 2) % 3;
+
+	assert_true(cluster_settle(c, 1000));
+	assert_int_equal(hand_over(c, a, b), PK_ESTATE);
+	assert_int_equal(hand_over(c, l, l), PK_ESTATE);
+	assert_int_equal(hand_over(c, l, 6), PK_ESTATE);
+	cluster_link(c, l, a, false);
+	write_some(c, 3);
+	cluster_run(c, 50);
+	assert_int_equal(hand_over(c, l, a), PK_EAGAIN);
+	assert_int_equal(hand_over(c, l, b), 0);
+	cluster_heal(c);
+	cluster_run(c, 100);
+	assert_int_equal(cluster_leader(c), b);
+	assert_int_equal(cluster_change(c, a, RAFT_NODE_STANDBY), 0);
+	cluster_run(c, 500);
+	assert_int_equal(hand_over(c, b, a), PK_ESTATE);
+	finish(c);
+}
+
+/* Whoever was asked is gone: the leader goes on. */
+static void test_a_leader_whose_heir_is_gone_leads_on(void **state)
+{
+	(void)state;
+	struct cluster *c = group(3);
+	int l = cluster_elect(c, 5000);
+
+	assert_true(cluster_settle(c, 1000));
+	uint64_t term = raft_node_term(cluster_raft(c, l));
+	cluster_link(c, l, (l + 1) % 3, false);
+	assert_int_equal(hand_over(c, l, (l + 1) % 3), 0);
+	cluster_run(c, 200);
+	cluster_heal(c);
+	write_some(c, 20);
+	assert_int_equal(cluster_leader(c), l);
+	assert_int_equal(raft_node_term(cluster_raft(c, l)), term);
+	finish(c);
+}
+
 static void test_all_restart_and_nothing_is_lost(void **state)
 {
 	(void)state;
@@ -500,6 +582,9 @@ int main(void)
 		cmocka_unit_test(test_the_leader_dies_and_another_goes_on),
 		cmocka_unit_test(test_a_leader_whose_channel_closed_is_followed_before_the_timeout),
 		cmocka_unit_test(test_a_leader_that_is_heard_stays_when_a_channel_to_it_closes),
+		cmocka_unit_test(test_a_leader_hands_over_to_whom_it_names),
+		cmocka_unit_test(test_a_leader_hands_over_to_nobody_who_lags_or_may_not_lead),
+		cmocka_unit_test(test_a_leader_whose_heir_is_gone_leads_on),
 		cmocka_unit_test(test_all_restart_and_nothing_is_lost),
 		cmocka_unit_test(
 			test_a_cut_off_leader_steps_down_and_its_proposals_are_not_acknowledged),

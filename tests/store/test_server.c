@@ -617,6 +617,27 @@ static void test_a_session_does_not_expire_while_its_server_waits_for_a_commit(v
 	assert_true(stats_of(w, 0).sessions_expired >= 1); /* the clock goes on */
 }
 
+static void test_a_leader_whose_commit_takes_too_long_hands_over(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+	struct client *c = spread_on(w, l);
+
+	sim_disk_slow(w->s, l, 0, 60000000);
+	set_until_it_waits(w, c, l);
+	for (int ms = 0; ms < 10000 && sim_leader(w->s) == l; ms += 100)
+		sim_run(w->s, 100);
+	assert_int_not_equal(sim_leader(w->s), l);
+	sim_run(w->s, 1000);
+	struct client *more = join(w, 1, sim_leader(w->s));
+	client_create(more, ZK_OP_CREATE, "/more", "1", 0);
+	sim_run(w->s, 500);
+	expect(w, 1, "create:0 ");
+	sim_disk_slow(w->s, l, 0, 0);
+	sim_run(w->s, 80000);
+	assert_true(sim_settled(w->s));
+}
+
 static void test_a_lost_leadership_ends_nothing_but_the_wait(void **state)
 {
 	struct world *w = *state;
@@ -706,9 +727,81 @@ static void test_a_full_disk_refuses_writes_and_answers_reads(void **state)
 	expect(w, 1, "closed ");
 	for (int i = 0; i < 3; i++)
 		sim_refuse_writes(w->s, i, false);
+	sim_run(w->s, 100); /* until the leader has heard of it */
 	client_create(c, ZK_OP_CREATE, "/a", "1", 0);
 	sim_run(w->s, 500);
 	expect(w, 0, "create:0 ");
+}
+
+/* Until another one leads than l, which serves. */
+static void until_another_leads(struct world *w, int l, int ms)
+{
+	for (; ms > 0 && (sim_leader(w->s) == l || sim_leader(w->s) < 0); ms -= 10)
+		sim_run(w->s, 10);
+	assert_int_not_equal(sim_leader(w->s), l);
+	assert_true(sim_leader(w->s) >= 0);
+	sim_run(w->s, 200);
+}
+
+static void test_a_leader_with_a_low_disk_hands_over(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+	struct client *of_leader = join(w, 0, l), *other = join(w, 1, follower(w));
+
+	sim_run(w->s, 2000); /* everybody has told how it is */
+	sim_refuse_writes(w->s, l, true);
+	until_another_leads(w, l, 500);
+	client_create(of_leader, ZK_OP_CREATE, "/a", "1", 0);
+	client_create(other, ZK_OP_CREATE, "/b", "1", 0);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:0 ");
+	expect(w, 1, "create:0 ");
+}
+
+static void test_two_low_disks_of_three_refuse_writes(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+	struct client *c = join(w, 0, l);
+
+	sim_refuse_writes(w->s, (l + 1) % 3, true);
+	sim_run(w->s, 100);
+	client_create(c, ZK_OP_CREATE, "/a", "1", 0);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:0 ");
+	sim_refuse_writes(w->s, (l + 2) % 3, true);
+	sim_run(w->s, 100);
+	client_create(c, ZK_OP_CREATE, "/b", "1", 0);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:-1 ");
+	assert_int_equal(sim_leader(w->s), l);
+}
+
+static void test_a_leader_that_stops_hands_over(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+	struct client *c = join(w, 0, follower(w));
+
+	sim_run(w->s, 2000);
+	assert_false(server_drain(sim_server(w->s, l)));
+	until_another_leads(w, l, 500);
+	assert_true(server_drain(sim_server(w->s, l)));
+	client_create(c, ZK_OP_CREATE, "/a", "1", 0);
+	sim_run(w->s, 500);
+	expect(w, 0, "create:0 ");
+}
+
+static void test_a_leader_that_nobody_can_take_over_from_stops(void **state)
+{
+	struct world *w = *state;
+	int l = sim_leader(w->s);
+
+	for (int i = 0; i < 3; i++)
+		sim_refuse_writes(w->s, i, i != l);
+	sim_run(w->s, 100);
+	assert_true(server_drain(sim_server(w->s, l)));
 }
 
 static void test_a_leaders_full_disk_refuses_to_make_a_local_session_global(void **state)
@@ -1290,6 +1383,10 @@ int main(void)
 		T(test_an_unknown_operation_ends_the_connection, setup1),
 		T(test_a_request_before_required_authentication_ends_the_connection, setup_auth),
 		T(test_a_full_disk_refuses_writes_and_answers_reads, setup3),
+		T(test_a_leader_with_a_low_disk_hands_over, setup3),
+		T(test_two_low_disks_of_three_refuse_writes, setup3),
+		T(test_a_leader_that_stops_hands_over, setup3),
+		T(test_a_leader_that_nobody_can_take_over_from_stops, setup3),
 		T(test_a_leaders_full_disk_refuses_to_make_a_local_session_global, setup_local),
 		T(test_a_session_expires_though_the_leaders_disk_is_full, setup3),
 		T(test_a_write_is_heard_by_the_leader_without_a_report, setup3),
@@ -1310,6 +1407,7 @@ int main(void)
 		T(test_changes_on_many_pages_bring_a_commit, setup_pages),
 		T(test_writes_wait_for_a_commit_that_takes_long_and_reads_do_not, setup_pages),
 		T(test_a_session_does_not_expire_while_its_server_waits_for_a_commit, setup_pages),
+		T(test_a_leader_whose_commit_takes_too_long_hands_over, setup_pages3),
 		T(test_a_lost_leadership_ends_nothing_but_the_wait, setup_pages3),
 		T(test_a_follower_whose_commits_take_long_leaves_entries_with_the_leader,
 		  setup_pages3),
