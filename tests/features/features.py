@@ -7,6 +7,7 @@ garbage on every port.
     SEED=1               of the garbage
 """
 import base64
+import contextlib
 import hashlib
 import os
 import random
@@ -743,45 +744,64 @@ def disk_full():
             shutil.rmtree(folder)
 
 
-@scenario(on_reference=False)
-def disk_full_leader():
-    """The leader's disk is full: what clients of the others write is refused, too, with an answer."""
+@contextlib.contextmanager
+def low_disks(roomy):
+    """Three servers in memory, of which so many followers are never low; the function to fill the disk, and the leader."""
     with Cluster(KIND, 3, {}) as cluster:
-        cluster.start()
-        leader = cluster.leader()
-        cluster.stop()
         folders = []
         try:
             for s in cluster.servers:
                 folders.append(in_memory(s, free_bytes() - 512 * MIB))
             cluster.start()
             leader = cluster.leader()
-            follower = cluster.followers()[0]
-            # the others are not full: their mark lies lower
-            for s in cluster.servers:
-                if s is not leader:
-                    s.stop()
-                    with open(os.path.join(s.folder, "zoo.cfg"), "a") as f:
-                        f.write("paddock.diskLowWaterBytes=0\n")
-                    cluster.restart(s)
+            rich = cluster.followers()[:roomy]
+            for s in rich:
+                s.stop()
+                with open(os.path.join(s.folder, "zoo.cfg"), "a") as f:
+                    f.write("paddock.diskLowWaterBytes=0\n")
+                cluster.restart(s)
             if cluster.leader() is not leader:
                 raise NeverHappened("the leader changed while the others restarted one by one")
-            c = Client(follower)
-            expect("a write", c.create("/before", b"x"), 0)
-            filler = fill(folders[0], 640 * MIB)
-            wait_for("refusal", lambda: c.set("/before", b"y") == -1, 5)
-            expect("a read", c.get("/before")[0], 0)
-            try:
-                Client(follower)
-                raise Broken("a session was made with the leader's disk full")
-            except wire.Closed:
-                pass
-            os.unlink(filler)
-            wait_for("writes again", lambda: c.set("/before", b"z") == 0, 5)
-            c.end()
+            yield cluster, leader, rich, lambda: fill(folders[0], 640 * MIB)
         finally:
             for folder in folders:
                 shutil.rmtree(folder)
+
+
+@scenario(on_reference=False)
+def disk_full_leader():
+    """It hands over: clients of all three go on with their sessions, and new ones come."""
+    with low_disks(roomy=2) as (cluster, leader, _, fill_it):
+        clients = [Client(s) for s in cluster.servers]
+        for i, c in enumerate(clients):
+            expect("a write", c.create(f"/before{i}", b"x"), 0)
+        fill_it()
+        wait_for("another leader", lambda: cluster.leader() is not leader, 10)
+        for i, s in enumerate(cluster.servers):
+            again = Client(s, session=clients[i].id, password=clients[i].password)
+            expect("the session", again.id, clients[i].id)
+            expect("a write", again.set(f"/before{i}", b"y"), 0)
+            again.end()
+            Client(s).end()
+
+
+@scenario(on_reference=False)
+def disk_full_majority():
+    """Two disks of three are full: what clients of the third write is refused, too, with an answer."""
+    with low_disks(roomy=1) as (_, _, rich, fill_it):
+        c = Client(rich[0])
+        expect("a write", c.create("/before", b"x"), 0)
+        filler = fill_it()
+        wait_for("refusal", lambda: c.set("/before", b"y") == -1, 5)
+        expect("a read", c.get("/before")[0], 0)
+        try:
+            Client(rich[0])
+            raise Broken("a session was made with the disks of a majority full")
+        except wire.Closed:
+            pass
+        os.unlink(filler)
+        wait_for("writes again", lambda: c.set("/before", b"z") == 0, 5)
+        c.end()
 
 
 # ---- who does harm ---------------------------------------------------------------------------------
