@@ -23,6 +23,8 @@ struct budget budget_of(const struct store_config *cfg, uint64_t memory_bytes)
 		.snapshot_log_bytes = part(cfg->snapshot_log_bytes, memory_bytes, 4 * MIB,
 					   64 * MIB),
 		.backlog_bytes = part(0, memory_bytes, 4 * MIB, 64 * MIB),
+		.reply_queues_bytes = part(cfg->reply_queues_bytes_max, 2 * memory_bytes, 8 * MIB,
+					   256 * MIB),
 	};
 
 	b.fetch_log_bytes = memory_bytes / 4;

@@ -44,16 +44,25 @@ static int check_times(struct store_config *c, struct pk_err *err)
 	return 0;
 }
 
-#define LOG_BYTES_LEAST 1048576
+#define PART_BYTES_LEAST 1048576
 
-static int check_log(const struct store_config *c, struct pk_err *err)
+/* 0 leaves it to budget.c. */
+static int check_part(const char *key, int64_t bytes, struct pk_err *err)
 {
-	if (c->snapshot_log_bytes > 0 && c->snapshot_log_bytes < LOG_BYTES_LEAST)
+	if (bytes > 0 && bytes < PART_BYTES_LEAST)
 		return pk_err_set(err, PK_EINVAL,
-				  "paddock.snapshotLogBytes (%" PRId64
+				  "%s (%" PRId64
 				  ") must be at least %d, or 0 for a part of the memory",
-				  c->snapshot_log_bytes, LOG_BYTES_LEAST);
+				  key, bytes, PART_BYTES_LEAST);
 	return 0;
+}
+
+static int check_parts(const struct store_config *c, struct pk_err *err)
+{
+	int rc = check_part("paddock.snapshotLogBytes", c->snapshot_log_bytes, err);
+
+	return rc != 0 ? rc
+		       : check_part("paddock.replyQueuesBytes", c->reply_queues_bytes_max, err);
 }
 
 static int check_weights(const struct store_config *c, struct pk_err *err)
@@ -382,7 +391,7 @@ int store_config_check(struct store_config *c, struct pk_buf *notes, struct pk_e
 		c->log_dir = pk_strdup(c->data_dir);
 	rc = check_times(c, err);
 	if (rc == 0)
-		rc = check_log(c, err);
+		rc = check_parts(c, err);
 	if (rc == 0)
 		rc = check_weights(c, err);
 	if (rc == 0)

@@ -622,7 +622,7 @@ static int start_server(struct node *n, struct pk_err *err)
 		.jute_bytes_max = (uint32_t)cfg->jute_maxbuffer,
 		.response_bytes_max = CLIENT_QUEUE_BYTES_MAX / 2,
 		.out_bytes_max = (size_t)cfg->reply_queue_bytes_max,
-		.out_total_max = (size_t)cfg->reply_queues_bytes_max,
+		.out_total_max = n->budget.reply_queues_bytes,
 		.connect_wait_ms = cfg->sessionless_timeout_ms,
 		.outstanding_max = (uint64_t)(cfg->throttle_requests_max > 0 &&
 							      cfg->throttle_requests_max <
@@ -1140,9 +1140,10 @@ static void share_memory(struct node *n)
 	n->budget = budget_of(n->cfg, bytes);
 	LOG_INFO("node.memory",
 		 "bytes=%" PRIu64 " commit_pages=%" PRIu64 " waiting=%" PRIu64 " log=%" PRIu64
-		 " backlog=%" PRIu64,
+		 " backlog=%" PRIu64 " replies=%" PRIu64,
 		 bytes, n->budget.commit_pages_bytes, n->budget.waiting_bytes,
-		 n->budget.snapshot_log_bytes, n->budget.backlog_bytes);
+		 n->budget.snapshot_log_bytes, n->budget.backlog_bytes,
+		 n->budget.reply_queues_bytes);
 }
 
 int node_start(struct node **out, struct net_loop *loop, const struct store_config *cfg,

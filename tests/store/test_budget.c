@@ -24,6 +24,7 @@ static void test_a_large_machine_gets_the_most_of_each(void **state)
 	assert_int_equal(b.snapshot_log_bytes, 64 * MIB);
 	assert_int_equal(b.fetch_log_bytes, 512 * MIB);
 	assert_int_equal(b.backlog_bytes, 64 * MIB);
+	assert_int_equal(b.reply_queues_bytes, 256 * MIB);
 }
 
 static void test_parts_leave_room_whatever_the_limit(void **state)
@@ -33,8 +34,9 @@ static void test_parts_leave_room_whatever_the_limit(void **state)
 		struct budget b = of(memory);
 
 		assert_int_equal(b.commit_pages_bytes, memory / 16);
-		assert_true(b.waiting_bytes + b.fetch_log_bytes + b.backlog_bytes <=
-			    memory / 16 * 9 + 16);
+		assert_true(b.waiting_bytes + b.fetch_log_bytes + b.backlog_bytes +
+				    b.reply_queues_bytes <=
+			    memory / 16 * 11 + 16);
 		assert_true(b.fetch_log_bytes >= b.snapshot_log_bytes);
 	}
 }
@@ -49,6 +51,7 @@ static void test_below_a_hundred_megabytes_parts_shrink_no_more(void **state)
 	assert_int_equal(b.snapshot_log_bytes, 4 * MIB);
 	assert_int_equal(b.fetch_log_bytes, 4 * MIB);
 	assert_int_equal(b.backlog_bytes, 4 * MIB);
+	assert_int_equal(b.reply_queues_bytes, 8 * MIB);
 }
 
 static void test_what_the_configuration_says_counts(void **state)
@@ -59,12 +62,14 @@ static void test_what_the_configuration_says_counts(void **state)
 	store_config_init(&cfg);
 	cfg.commit_pages_bytes = (int64_t)(100 * MIB);
 	cfg.snapshot_log_bytes = (int64_t)(200 * MIB);
+	cfg.reply_queues_bytes_max = (int64_t)(300 * MIB);
 	struct budget b = budget_of(&cfg, 512 * MIB);
 	store_config_release(&cfg);
 	assert_int_equal(b.commit_pages_bytes, 100 * MIB);
 	assert_int_equal(b.waiting_bytes, 400 * MIB);
 	assert_int_equal(b.snapshot_log_bytes, 200 * MIB);
 	assert_int_equal(b.fetch_log_bytes, 200 * MIB);
+	assert_int_equal(b.reply_queues_bytes, 300 * MIB);
 }
 
 int main(void)

@@ -447,7 +447,7 @@ static void test_a_text_without_end_is_refused(void **state)
 /* ---- what only shows together ------------------------------------------------------------------
  */
 
-static void test_a_log_is_a_mebibyte_or_a_part_of_the_memory(void **state)
+static void test_a_part_of_the_memory_is_a_mebibyte_at_least_if_it_is_said(void **state)
 {
 	struct fixture *f = *state;
 
@@ -456,6 +456,7 @@ static void test_a_log_is_a_mebibyte_or_a_part_of_the_memory(void **state)
 	good(f, ALONE "paddock.snapshotLogBytes=1MiB\n");
 	assert_int_equal(f->c.snapshot_log_bytes, 1 << 20);
 	bad(f, ALONE "paddock.snapshotLogBytes=1048575\n", "must be at least 1048576, or 0");
+	bad(f, ALONE "paddock.replyQueuesBytes=1\n", "must be at least 1048576, or 0");
 }
 
 static void test_times_derive_from_a_given_tick(void **state)
@@ -903,7 +904,7 @@ int main(int argc, char **argv)
 		T(test_properties_read_as_java_reads_them),
 		T(test_broken_properties_name_the_line),
 		T(test_a_text_without_end_is_refused),
-		T(test_a_log_is_a_mebibyte_or_a_part_of_the_memory),
+		T(test_a_part_of_the_memory_is_a_mebibyte_at_least_if_it_is_said),
 		T(test_times_derive_from_a_given_tick),
 		T(test_directories_and_ports_are_asked_for),
 		T(test_an_ensemble_is_told_from_a_server_alone),
