@@ -409,6 +409,11 @@ static void resolve_group(struct check *c, const struct cand *first, int64_t zxi
 			k = c->cands.at[k].next;
 		if (k == NONE || c->cands.at[k].used)
 			continue;
+		if (first->kind == CAND_CREATE && path == first->path && sub < first->sub) {
+			c->cands.at[k].used = true; /* it made room for what was made */
+			c->cands.at[k].placed = zxid;
+			continue;
+		}
 		struct node *n = check_node(c, path);
 		enum cand_kind kind = c->cands.at[k].kind;
 		bool fits = kind == CAND_CREATE ? n->s.there != THERE_YES : n->s.there == THERE_YES;

@@ -429,6 +429,20 @@ static void multi_atomic_lost_made_again(struct story *s, bool wrong)
 
 /* Another set, lost as well, may have been what a part of the lost multi would have done, but not
  * one that asked for a version that the node did not have. */
+/* A multi that removes a node and makes it anew, found out by what it made; another delete that was
+ * lost could have made room as well. */
+static void multi_atomic_lost_made_room(struct story *s, bool wrong)
+{
+	struct hist_part parts[] = { part(ZK_OP_DELETE, "/a"), part_data(ZK_OP_CREATE, "/a", "2") };
+	struct zk_stat stat = { .czxid = Z(4), .mzxid = Z(4), .pzxid = Z(4), .data_length = 1 };
+
+	creates(s, 1, "/a", "1", Z(1));
+	lost(s, 3, asks(s, 3, part(ZK_OP_DELETE, "/a")));
+	lost(s, 2, asks_multi(s, 2, parts, wrong ? 1 : 2));
+	gets_stat(s, 1, "/a", stat, Z(5));
+	gets(s, 1, "/a", "2", Z(5));
+}
+
 static void set_by_another_than_the_multi(struct story *s, bool wrong)
 {
 	creates(s, 1, "/a", "", Z(1));
@@ -1785,6 +1799,7 @@ static const struct {
 	{ "multi_atomic_lost_below_a_parent", CHECK_MULTI_ATOMIC,
 	  multi_atomic_lost_below_a_parent },
 	{ "multi_atomic_lost_made_again", CHECK_MULTI_ATOMIC, multi_atomic_lost_made_again },
+	{ "multi_atomic_lost_made_room", CHECK_READ_STATE, multi_atomic_lost_made_room },
 	{ "set_by_another_than_the_multi", CHECK_MULTI_ATOMIC, set_by_another_than_the_multi },
 	{ "read_state", CHECK_READ_STATE, read_state },
 	{ "read_list", CHECK_READ_STATE, read_list },
