@@ -1096,9 +1096,9 @@ static void leader_tick(struct server *s)
 {
 	if (!s->established)
 		return;
+	report_touched(s); /* its own clients, lest one end with its request under way */
 	/* With a full disk as well: it takes no more of it than the end that a client asks for, and
 	 * others may wait for what the dead one held. */
-	report_touched(s); /* its own clients, lest one end with its request under way */
 	session_clock_tick(s->clock, session_now(s), expire_session, s);
 	handover_tick(s);
 	if (s->write_refused)
