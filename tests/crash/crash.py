@@ -3,6 +3,7 @@
 
     ROUNDS=200        rounds of killing one, two or all of three servers, each followed by a full check
     KILLS=20          (make failover) kill only the leader, so often; check once at the end
+    STOP=1            (make failover) stop it with SIGTERM instead
     SEED=1            the order of events; writes themselves follow the clock
     WRITERS=4         sessions that write all the time
     TARGET=reference  try it on the reference ZooKeeper
@@ -467,12 +468,15 @@ class Loop:
         return what, gap, nodes
 
     def failover(self):
-        """Kill the leader; returns the longest gap between two acknowledged writes."""
+        """Kill the leader, or stop it; returns the longest gap between two acknowledged writes."""
         until = self.meter.count + 500
         wait_for("load", lambda: self.problems() or self.meter.count >= until, SERVICE_SECONDS)
         leader = self.cluster.leader()
         self.meter.reset()
-        leader.kill()
+        if os.environ.get("STOP"):
+            leader.stop()
+        else:
+            leader.kill()
         self.served(200)
         gap = self.meter.gap()
         self.cluster.restart(leader)
@@ -508,7 +512,7 @@ def main():
                 if failover:
                     gap = loop.failover()
                     gaps["leader"].append(gap)
-                    print(f"leader kill {n}: {gap * 1000:.0f} ms without an acknowledged write", flush=True)
+                    print(f"leader {'stop' if os.environ.get('STOP') else 'kill'} {n}: {gap * 1000:.0f} ms without an acknowledged write", flush=True)
                 else:
                     what, gap, nodes = loop.crash_round()
                     gaps[what].append(gap)
