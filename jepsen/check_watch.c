@@ -776,7 +776,8 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 		    t.watches[i]->key.kind == HIST_WATCH_CHILD) {
 			t.watches[i]->maybe = true;
 			t.watches[i]->heap = 0;
-		} else {
+		} else if (!s->catching_up || !missed || one_shot(t.watches[i])) {
+			/* What setWatches tells a one-shot watch is nothing of those that stay. */
 			tell_watch(w, t.watches[i], e, best, certain);
 		}
 	}

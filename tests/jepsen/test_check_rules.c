@@ -640,6 +640,25 @@ static void watch_reconnect(struct story *s, bool wrong)
 	gets(s, 2, "/a", "1", Z(2));
 }
 
+/* What was missed is told for the one-shot watch; what happens before the next answer, for the
+ * recursive one. */
+static void watch_reconnect_beside_a_lasting(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/", HIST_WATCH_RECURSIVE, "", Z(1));
+	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
+	session(s, 2, HIST_DISCONNECTED);
+	deletes(s, 1, "/a", Z(2));
+	creates(s, 1, "/a", "1", Z(3));
+	session(s, 2, HIST_CONNECTED);
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	sets(s, 1, "/a", "2", Z(4));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	gets(s, 2, "/a", "2", Z(4));
+	if (wrong)
+		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+}
+
 /* A node that came, and that a request without an answer may have taken away again, may have been
  * gone when the watch was set again: nothing tells of it. */
 static void watch_reconnect_maybe_gone(struct story *s, bool wrong)
@@ -1854,6 +1873,7 @@ static const struct {
 	{ "lost_and_told_is_watched", CHECK_WATCH_FIRST, lost_and_told_is_watched },
 	{ "watch_order", CHECK_WATCH_ORDER, watch_order },
 	{ "watch_reconnect", CHECK_WATCH_RECONNECT, watch_reconnect },
+	{ "watch_reconnect_beside_a_lasting", CHECK_WATCH_ONCE, watch_reconnect_beside_a_lasting },
 	{ "watch_reconnect_maybe_gone", CHECK_WATCH_RECONNECT, watch_reconnect_maybe_gone },
 	{ "watch_reconnect_seen_gone", CHECK_WATCH_RECONNECT, watch_reconnect_seen_gone },
 	{ "watch_reconnect_not_gone", CHECK_WATCH_RECONNECT, watch_reconnect_not_gone },
