@@ -402,14 +402,12 @@ static void check_disk(struct node *n)
 
 	if (!n->disk_low && free_bytes < low) {
 		n->disk_low = true;
-		LOG_ERROR("disk.low",
-			  "free_bytes=%" PRIu64 " paddock.diskLowWaterBytes=%" PRIu64
-			  " writes=refused",
+		LOG_ERROR("disk.low", "free_bytes=%" PRIu64 " paddock.diskLowWaterBytes=%" PRIu64,
 			  free_bytes, low);
 		server_refuse_writes(n->server, true);
 	} else if (n->disk_low && free_bytes > low + above) {
 		n->disk_low = false;
-		LOG_INFO("disk.ok", "free_bytes=%" PRIu64 " writes=accepted", free_bytes);
+		LOG_INFO("disk.ok", "free_bytes=%" PRIu64, free_bytes);
 		server_refuse_writes(n->server, false);
 	}
 }

@@ -101,14 +101,24 @@ static const char *reason(const struct server *s)
 	return s->wait.on && s->now_ms - s->wait.since_ms >= WAIT_MOST_MS ? "commit" : NULL;
 }
 
+static void refuse(struct server *s, const struct group *g)
+{
+	bool now = g->low > g->voters - (g->voters / 2 + 1) ||
+		   (s->handover.disk_low && g->successor == 0);
+
+	if (now != s->write_refused)
+		server_note(s, now ? PK_LOG_WARN : PK_LOG_INFO, "writes.refused",
+			    "begin=%d low_disks=%zu voters=%zu", now, g->low, g->voters);
+	s->write_refused = now;
+}
+
 void handover_tick(struct server *s)
 {
 	struct group g = look_around(s);
 	const char *why = reason(s);
 	struct pk_err err = PK_ERR_INIT;
 
-	s->write_refused = g.low > g.voters - (g.voters / 2 + 1) ||
-			   (s->handover.disk_low && g.successor == 0);
+	refuse(s, &g);
 	if (why == NULL || g.successor == 0) {
 		s->handover.to = 0;
 		return;

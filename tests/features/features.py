@@ -792,7 +792,15 @@ def disk_full_majority():
         c = Client(rich[0])
         expect("a write", c.create("/before", b"x"), 0)
         filler = fill_it()
-        wait_for("refusal", lambda: c.set("/before", b"y") == -1, 5)
+
+        def refused():
+            nonlocal c
+            try:
+                return c.set("/before", b"y") == -1
+            except wire.Closed:  # the leader may have handed over to the other one, which had not noticed yet
+                c = Client(rich[0], session=c.id, password=c.password)
+                return False
+        wait_for("refusal", refused, 10)
         expect("a read", c.get("/before")[0], 0)
         try:
             Client(rich[0])
