@@ -18,13 +18,14 @@ struct armed {
 	struct armed_key {
 		uint32_t session, path, kind;
 	} key;
-	int64_t from;               /* changes above it are told */
-	int64_t must;               /* and those above this must be */
-	bool absent;                /* set by exists of what was not there */
-	bool away;                  /* there was a reconnect since */
-	bool maybe;                 /* its event may have been told, or may still come */
-	unsigned halves;            /* of one that stays: removeWatches takes them one by one */
-	uint32_t next;              /* of its list: the first change not told yet */
+	int64_t from;    /* changes above it are told */
+	int64_t must;    /* and those above this must be */
+	bool absent;     /* set by exists of what was not there */
+	bool away;       /* there was a reconnect since */
+	bool maybe;      /* its event may have been told, or may still come */
+	bool lone;       /* the client may have dropped it, the server has it: nothing is due */
+	unsigned halves; /* of one that stays: removeWatches takes them one by one */
+	uint32_t next;   /* of its list: the first change not told yet */
 	HIST_VEC(uint32_t) told;    /* of persistent ones: later changes that were told already */
 	HIST_VEC(uint32_t) excused; /* and those that an event came for that may be another's */
 	uint32_t heap;              /* its entry there is of this generation */
@@ -245,7 +246,7 @@ static void schedule(struct watching *w, struct armed *a)
 	uint32_t at;
 
 	a->heap = 0;
-	if ((a->away && !one_shot(a)) || a->maybe)
+	if ((a->away && !one_shot(a)) || a->maybe || a->lone)
 		return; /* nothing is due until it is caught up */
 	change = next_due(w, a, &at);
 	if (change != NULL)
@@ -770,6 +771,13 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 			s->ahead = best->hi;
 	}
 	for (uint32_t i = 0; i < t.count; i++) {
+		/* What is not there cannot go: it was told for a watch of children, and a library
+		 * that hears of it drops all that it has there. */
+		if (e->event == ZK_EVENT_DELETED && t.count > 1 && t.watches[i]->absent) {
+			t.watches[i]->lone = true;
+			t.watches[i]->heap = 0;
+			continue;
+		}
 		/* setWatches tells of a node that is gone for each watch on it; what happens after
 		 * it, once for all. */
 		if (s->catching_up && e->event == ZK_EVENT_DELETED && i > 0 &&

@@ -640,6 +640,36 @@ static void watch_reconnect(struct story *s, bool wrong)
 	gets(s, 2, "/a", "1", Z(2));
 }
 
+static void sets_acl(struct story *s, uint32_t p, const char *path, const char *list, int64_t zxid)
+{
+	struct hist_part asked = part(ZK_OP_SET_ACL, path);
+
+	asked.acl = TXT(list);
+	ok(s, p, asks(s, p, asked), zxid, (struct hist_part){ 0 });
+}
+
+/* A node that went unheard is told for the watch of its children that is set again; one that waits
+ * for it to come is there all the same. */
+static void watch_reconnect_waits_for_it(struct story *s, bool wrong)
+{
+	uint64_t call = asks(s, 1,
+			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
+
+	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	creates(s, 1, "/a", "", Z(1));
+	watches(s, 2, ZK_OP_GET_CHILDREN, "/a", HIST_WATCH_CHILD, "", Z(1));
+	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
+	deletes(s, 1, "/a", Z(3));
+	if (!wrong)
+		watches(s, 2, ZK_OP_EXISTS, "/a", HIST_WATCH_DATA, NULL, Z(3));
+	session(s, 2, HIST_DISCONNECTED);
+	session(s, 2, HIST_CONNECTED);
+	told(s, 2, ZK_EVENT_DELETED, "/a");
+	creates(s, 1, "/a", "", Z(4));
+	told(s, 2, ZK_EVENT_CREATED, "/a");
+	syncs(s, 2, Z(4));
+}
+
 /* What was missed is told for the one-shot watch; what happens before the next answer, for the
  * recursive one. */
 static void watch_reconnect_beside_a_lasting(struct story *s, bool wrong)
@@ -797,14 +827,6 @@ static void watch_half_still_tells(struct story *s, bool wrong)
 	if (wrong)
 		told(s, 2, ZK_EVENT_CHILDREN_CHANGED, "/a");
 	gets(s, 2, "/a", "1", Z(3));
-}
-
-static void sets_acl(struct story *s, uint32_t p, const char *path, const char *list, int64_t zxid)
-{
-	struct hist_part asked = part(ZK_OP_SET_ACL, path);
-
-	asked.acl = TXT(list);
-	ok(s, p, asks(s, p, asked), zxid, (struct hist_part){ 0 });
 }
 
 /* Process 2 watches /a, which then only process 1 may read; up to Z(2). */
@@ -1873,6 +1895,7 @@ static const struct {
 	{ "lost_and_told_is_watched", CHECK_WATCH_FIRST, lost_and_told_is_watched },
 	{ "watch_order", CHECK_WATCH_ORDER, watch_order },
 	{ "watch_reconnect", CHECK_WATCH_RECONNECT, watch_reconnect },
+	{ "watch_reconnect_waits_for_it", CHECK_WATCH_ONCE, watch_reconnect_waits_for_it },
 	{ "watch_reconnect_beside_a_lasting", CHECK_WATCH_ONCE, watch_reconnect_beside_a_lasting },
 	{ "watch_reconnect_maybe_gone", CHECK_WATCH_RECONNECT, watch_reconnect_maybe_gone },
 	{ "watch_reconnect_seen_gone", CHECK_WATCH_RECONNECT, watch_reconnect_seen_gone },
