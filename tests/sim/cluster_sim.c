@@ -2,7 +2,7 @@
  * tests/sim/cluster_sim.c - seeded runs of a whole cluster with clients under faults.
  *
  *     cluster_sim --seeds N [--from S]    N seeds, each in a process of its own
- *     cluster_sim --minutes M [--from S]  as many seeds as begin within M minutes
+ *     cluster_sim --minutes M [--from S]  as many seeds as begin within M minutes; SIGTERM: no more
  *     cluster_sim --jobs N                so many of them at once
  *     cluster_sim --seed S [-v]           one; a failure prints this command
  *     cluster_sim --seed S --only 3,7-9   of its faults only these; --clients N, --servers N: fewer
@@ -19,6 +19,7 @@
  */
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -489,6 +490,15 @@ static void print_totals(const struct totals *t, double real)
 	       (double)t->s.events / real);
 }
 
+/* SIGINT, SIGTERM: no more seeds are begun, and what there is is told. */
+static volatile sig_atomic_t enough;
+
+static void on_signal(int number)
+{
+	pk_ignore(number, "both mean the same");
+	enough = 1;
+}
+
 int main(int argc, char **argv)
 {
 	static struct plan plan, less;
@@ -538,13 +548,18 @@ int main(int argc, char **argv)
 	}
 	if (jobs < 1 || jobs > JOBS_MAX)
 		return usage();
+	struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	for (size_t i = 0; !one && i < 2; i++)
+		if (sigaction(i == 0 ? SIGINT : SIGTERM, &act, NULL) != 0)
+			return 2;
 	double start = now_s(), until = minutes > 0 ? start + 60.0 * (double)minutes : INFINITY;
 	uint64_t next = from, ahead = one ? 0 : jobs;
 	for (uint64_t s = from; s < from + seeds && t.failed < failures_max; s++) {
 		struct totals this = { 0 }, again = { 0 };
 		bool ok;
 
-		for (; ahead > 0 && next < from + seeds && next < s + ahead && now_s() < until;
+		for (; ahead > 0 && next < from + seeds && next < s + ahead && now_s() < until &&
+		       !enough;
 		     next++) {
 			plan.seed = next;
 			running[next % JOBS_MAX] = job_start(&plan);
