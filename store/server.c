@@ -733,6 +733,24 @@ static void apply_op(struct server *s, const struct txn_header *header, const st
 		fire_events(s, r);
 }
 
+/* A state of a later term than the log goes on with is another cluster's, or another history's. */
+static bool is_of_this_log(struct server *s, uint64_t index, uint64_t term)
+{
+	const struct tree_meta *m = tree_meta(s->tree);
+	struct pk_err err = PK_ERR_INIT;
+
+	if (term >= m->term)
+		return true;
+	pk_ignore(pk_err_set(&err, PK_ECORRUPT,
+			     "tree differs from the leader's: it is of term %" PRIu64
+			     ", and entry %" PRIu64 " behind it of term %" PRIu64
+			     "; this replica must fetch its state anew",
+			     m->term, index, term),
+		  "passed on");
+	server_fatal(s, &err);
+	return false;
+}
+
 static void on_apply(void *owner, uint64_t index, uint64_t term, struct pk_bytes data)
 {
 	struct server *s = server_of(owner);
@@ -743,6 +761,8 @@ static void on_apply(void *owner, uint64_t index, uint64_t term, struct pk_bytes
 
 	if (s->dead || index <= tree_meta(s->tree)->index)
 		return; /* after a restart: what the state has already */
+	if (!is_of_this_log(s, index, term))
+		return;
 	if (txn_entry_open(&entry, data, &err) != 0) {
 		pk_ignore(pk_err_wrap(&err, "log entry %" PRIu64, index), "passed on");
 		server_fatal(s, &err);
@@ -851,7 +871,7 @@ static void on_skip(void *owner, uint64_t index, uint64_t term)
 {
 	struct server *s = server_of(owner);
 
-	if (!s->dead && index > tree_meta(s->tree)->index)
+	if (!s->dead && index > tree_meta(s->tree)->index && is_of_this_log(s, index, term))
 		tree_skip_index(s->tree, index, term);
 }
 

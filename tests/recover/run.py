@@ -630,14 +630,18 @@ def damage_after_a_reconfig():
         cluster.stop()
 
 
-@scenario
-def another_tree():
-    """A state of other contents, sound in itself, under a server whose log is its own: the digests tell, and it heals."""
+def put_another_tree(terms):
+    """Its cluster went through so many more terms."""
     with Cluster("ours", 3, AGAIN) as cluster, Cluster("ours", 3, AGAIN) as other:
         other.start()
         client = connect(*other.servers)
         for i in range(200):        # its state is at a later index, or the start would tell
             client.create(f"/other{i}", b"")
+        for _ in range(terms):
+            leader = other.leader()
+            leader.stop()
+            other.restart(leader)
+            client.create("/later", b"", sequence=True)
         end(client)
         cluster.start()
         client = connect(*cluster.servers)
@@ -662,6 +666,18 @@ def another_tree():
         end(client)
         same_everywhere(cluster)
         cluster.stop()
+
+
+@scenario
+def another_tree():
+    """A state of other contents, sound in itself, under a server whose log is its own: the digests tell, and it heals."""
+    put_another_tree(terms=0)
+
+
+@scenario
+def another_tree_of_a_later_term():
+    """The same, and what the log holds next is of an earlier term than the state."""
+    put_another_tree(terms=3)
 
 
 @scenario
