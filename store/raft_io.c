@@ -163,17 +163,28 @@ static int io_bootstrap(struct raft_io *raft_io, const struct raft_configuration
 
 /* ---- term and vote ---- */
 
+/*
+ * The library makes a candidate whose term or vote was not stored a follower again, and then frees
+ * the address of its leader: there, in the same place, is whether it may disrupt one.
+ */
+static int not_stored(struct rio *io)
+{
+	if (io->raft->state == RAFT_CANDIDATE)
+		io->raft->candidate_state.disrupt_leader = false;
+	return RAFT_IOERR;
+}
+
 static int io_set_term(struct raft_io *raft_io, raft_term term)
 {
 	struct rio *io = rio_of(raft_io);
 	struct pk_err err = PK_ERR_INIT;
 
 	if (io->failed)
-		return RAFT_IOERR;
+		return not_stored(io);
 	int rc = rlog_set_term(io->log, term, &err);
 	if (rc != 0) {
 		rio_fail(io, rc, "store term %llu: %s", term, err.text);
-		return RAFT_IOERR;
+		return not_stored(io);
 	}
 	return 0;
 }
@@ -184,11 +195,11 @@ static int io_set_vote(struct raft_io *raft_io, raft_id id)
 	struct pk_err err = PK_ERR_INIT;
 
 	if (io->failed)
-		return RAFT_IOERR;
+		return not_stored(io);
 	int rc = rlog_set_vote(io->log, id, &err);
 	if (rc != 0) {
 		rio_fail(io, rc, "store vote for %llu: %s", id, err.text);
-		return RAFT_IOERR;
+		return not_stored(io);
 	}
 	return 0;
 }
