@@ -791,6 +791,20 @@ static void judge_event(struct watching *w, const struct hwatch *e, uint32_t pro
 	}
 }
 
+/* Connected where less may have been done than events told of: only answers say what a client has
+ * seen. What came behind the last of them is told to watches that stay once more. */
+static void untell(struct watching *w, struct armed *a)
+{
+	int64_t answered = w->watchers[a->key.session].answered;
+	uint32_t next = list_after(w, a, answered > a->from ? answered : a->from);
+
+	if (next < a->next)
+		a->next = next;
+	for (uint32_t k = a->told.count; k-- > 0;)
+		if (a->told.at[k] >= next)
+			a->told.at[k] = a->told.at[--a->told.count];
+}
+
 static void on_state(struct watching *w, const struct hstate *e)
 {
 	struct watcher *s = &w->watchers[e->session];
@@ -805,8 +819,11 @@ static void on_state(struct watching *w, const struct hstate *e)
 			for (struct armed *a = s->armed; a != NULL; a = a->of_session) {
 				a->away = true;
 				a->halves = HALF_BOTH; /* who took half of it off says it whole */
-				if (!one_shot(a))
-					a->heap = 0; /* nothing is due until it is caught up */
+				if (one_shot(a))
+					continue;
+				a->heap = 0; /* nothing is due until it is caught up */
+				if (e->no_barrier || w->c->opts.peer == CHECK_ZOOKEEPER)
+					untell(w, a);
 			}
 		}
 		s->connected = true;

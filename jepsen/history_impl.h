@@ -73,6 +73,7 @@ struct hstate {
 	uint32_t session, process;
 	uint8_t state; /* enum hist_state */
 	uint8_t server;
+	bool no_barrier; /* HIST_NO_BARRIER */
 	int32_t timeout_ms;
 };
 

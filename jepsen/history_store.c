@@ -509,6 +509,7 @@ static int add_kind(struct history *h, struct hproc *p, const struct hist_event 
 							  .process = p->index,
 							  .state = (uint8_t)e->state,
 							  .server = server_of(e->server),
+							  .no_barrier = p->no_barrier,
 							  .timeout_ms = e->timeout_ms };
 		return 0;
 	case HIST_FAULT_BEGIN:

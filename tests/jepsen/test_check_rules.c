@@ -36,6 +36,18 @@ void session(struct story *s, uint32_t p, enum hist_state state)
 				    .timeout_ms = state == HIST_CONNECTED ? 4000 : 0 });
 }
 
+/* Without an entry in the log: a local session, or a server that serves reads only. */
+static void connects_without_a_barrier(struct story *s, uint32_t p)
+{
+	add(s, (struct hist_event){ .kind = HIST_SESSION,
+				    .process = p,
+				    .session = 0x100 + p,
+				    .server = p,
+				    .state = HIST_CONNECTED,
+				    .flags = HIST_NO_BARRIER,
+				    .timeout_ms = 4000 });
+}
+
 struct story story_new(void)
 {
 	struct story s = { .h = history_new(), .opts = CHECK_OPTS_INIT };
@@ -755,6 +767,41 @@ static void watch_reconnect_lasting(struct story *s, bool wrong)
 	if (!wrong)
 		told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
 	gets(s, 2, "/a/x", "1", Z(6));
+}
+
+/* Where a session goes on without an entry of the log, less may have been done than it was told of:
+ * that is told again, to watches that stay. What an answer had seen is not. */
+static void watch_told_again_without_a_barrier(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	creates(s, 1, "/b", "0", Z(2));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(2));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/", HIST_WATCH_RECURSIVE, "", Z(2));
+	sets(s, 1, "/b", "1", Z(3));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/b");
+	gets(s, 2, "/b", "1", Z(3));
+	sets(s, 1, "/a", "1", Z(4));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	session(s, 2, HIST_DISCONNECTED);
+	connects_without_a_barrier(s, 2);
+	told(s, 2, ZK_EVENT_DATA_CHANGED, wrong ? "/b" : "/a");
+	syncs(s, 2, Z(4));
+}
+
+/* Elsewhere nothing is told twice. */
+static void watch_not_told_again_behind_a_barrier(struct story *s, bool wrong)
+{
+	creates(s, 1, "/a", "0", Z(1));
+	watches(s, 2, ZK_OP_ADD_WATCH, "/a", HIST_WATCH_PERSISTENT, "", Z(1));
+	sets(s, 1, "/a", "1", Z(2));
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	session(s, 2, HIST_DISCONNECTED);
+	if (wrong)
+		session(s, 2, HIST_CONNECTED);
+	else
+		connects_without_a_barrier(s, 2);
+	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
+	syncs(s, 2, Z(2));
 }
 
 /* Taken off by the library alone, which asks no server: the answer has no zxid. */
@@ -1810,13 +1857,10 @@ static void fifo_without_a_barrier(struct story *s, bool wrong)
 	uint64_t call = asks(s, 1, part_data(ZK_OP_SET_DATA, "/a", "late"));
 	session(s, 1, HIST_DISCONNECTED);
 	lost(s, 1, call);
-	add(s, (struct hist_event){ .kind = HIST_SESSION,
-				    .process = 1,
-				    .session = 0x101,
-				    .server = 2,
-				    .state = HIST_CONNECTED,
-				    .flags = wrong ? 0 : HIST_NO_BARRIER,
-				    .timeout_ms = 4000 });
+	if (wrong)
+		session(s, 1, HIST_CONNECTED);
+	else
+		connects_without_a_barrier(s, 1);
 	gets(s, 1, "/a", "", Z(4));
 	struct zk_stat stat = {
 		.czxid = Z(1), .mzxid = Z(5), .pzxid = Z(1), .version = 1, .data_length = 4
@@ -1901,6 +1945,10 @@ static const struct {
 	{ "watch_reconnect_seen_gone", CHECK_WATCH_RECONNECT, watch_reconnect_seen_gone },
 	{ "watch_reconnect_not_gone", CHECK_WATCH_RECONNECT, watch_reconnect_not_gone },
 	{ "watch_reconnect_lasting", CHECK_WATCH_PERSISTENT, watch_reconnect_lasting },
+	{ "watch_told_again_without_a_barrier", CHECK_WATCH_ONCE,
+	  watch_told_again_without_a_barrier },
+	{ "watch_not_told_again_behind_a_barrier", CHECK_WATCH_ONCE,
+	  watch_not_told_again_behind_a_barrier },
 	{ "watch_removed_by_the_library", CHECK_WATCH_ONCE, watch_removed_by_the_library },
 	{ "watch_changes_its_mode", CHECK_WATCH_ONCE, watch_changes_its_mode },
 	{ "watch_half_removed", CHECK_WATCH_PERSISTENT, watch_half_removed },
