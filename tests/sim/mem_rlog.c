@@ -209,8 +209,9 @@ void rlog_loaded_release(struct rlog_loaded *loaded)
 
 int rlog_set_term(struct rlog *l, uint64_t term, struct pk_err *err)
 {
-	(void)err;
 	PK_ASSERT(term > l->store->term);
+	if (l->votes_fail)
+		return pk_err_set(err, PK_EIO, "the disk is gone");
 	l->store->term = term;
 	l->store->voted_for = 0;
 	return 0;
@@ -218,7 +219,8 @@ int rlog_set_term(struct rlog *l, uint64_t term, struct pk_err *err)
 
 int rlog_set_vote(struct rlog *l, uint64_t server_id, struct pk_err *err)
 {
-	(void)err;
+	if (l->votes_fail)
+		return pk_err_set(err, PK_EIO, "the disk is gone");
 	l->store->voted_for = server_id;
 	return 0;
 }

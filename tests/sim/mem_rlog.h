@@ -46,6 +46,7 @@ struct rlog {
 	size_t ops;
 	uint64_t next_index, bytes;
 	struct rlog_manifest manifest;
+	bool votes_fail; /* no more terms and votes are stored */
 };
 
 /* Complete the oldest request: durable, then told. False: there is none. rc != 0: fail it instead.

@@ -447,6 +447,21 @@ static void test_g5_no_hand_over_to_an_unfinished_write(void **state)
 	}
 }
 
+/* The library frees the flag that it may disrupt a leader, taking it for a leader's address. */
+static void test_who_is_asked_to_be_elected_and_cannot_store_its_term_fails(void **state)
+{
+	struct lone *l = lone_new(RAFT_GUARD_ALL, 3);
+
+	(void)state;
+	say_append(l, 2, 2, 1, 1, 1, 1, (uint64_t[]){ 2 });
+	stored(l);
+	l->log->votes_fail = true;
+	say_timeout_now(l, 2, 2, 2, 2);
+	assert_true(l->failed);
+	assert_int_not_equal(raft_node_role(l->node), RAFT_NODE_LEADER);
+	lone_free(l);
+}
+
 static void say_install(struct lone *l, uint64_t from, uint64_t term, uint64_t index)
 {
 	struct raft_message m = { .type = RAFT_IO_INSTALL_SNAPSHOT };
@@ -1040,6 +1055,7 @@ int main(void)
 		cmocka_unit_test(test_g4_a_failed_write_never_reaches_the_library),
 		cmocka_unit_test(test_g5_no_election_over_an_unfinished_write),
 		cmocka_unit_test(test_g5_no_hand_over_to_an_unfinished_write),
+		cmocka_unit_test(test_who_is_asked_to_be_elected_and_cannot_store_its_term_fails),
 		cmocka_unit_test(test_g5_no_election_while_a_manifest_is_stored),
 		cmocka_unit_test(test_g6_a_length_that_is_no_multiple_of_8_stops_the_process),
 		cmocka_unit_test(test_g7_one_vote_in_a_term),
