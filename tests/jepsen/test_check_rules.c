@@ -26,26 +26,20 @@ void add(struct story *s, struct hist_event e)
 		fail_msg("%s", err.text);
 }
 
-void session(struct story *s, uint32_t p, enum hist_state state)
+static void session_with(struct story *s, uint32_t p, enum hist_state state, uint32_t flags)
 {
 	add(s, (struct hist_event){ .kind = HIST_SESSION,
 				    .process = p,
 				    .session = 0x100 + p,
 				    .server = p,
 				    .state = state,
+				    .flags = flags,
 				    .timeout_ms = state == HIST_CONNECTED ? 4000 : 0 });
 }
 
-/* Without an entry in the log: a local session, or a server that serves reads only. */
-static void connects_without_a_barrier(struct story *s, uint32_t p)
+void session(struct story *s, uint32_t p, enum hist_state state)
 {
-	add(s, (struct hist_event){ .kind = HIST_SESSION,
-				    .process = p,
-				    .session = 0x100 + p,
-				    .server = p,
-				    .state = HIST_CONNECTED,
-				    .flags = HIST_NO_BARRIER,
-				    .timeout_ms = 4000 });
+	session_with(s, p, state, 0);
 }
 
 struct story story_new(void)
@@ -531,19 +525,23 @@ static void sequence(struct story *s, bool wrong)
 		     wrong ? "/q/n-0000000000" : "/q/n-0000000001", Z(4));
 }
 
+static void logs_in(struct story *s, uint32_t p)
+{
+	struct hist_part asked = { .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") };
+
+	ok(s, p, asks(s, p, asked), 0, (struct hist_part){ 0 });
+}
+
 static void acl(struct story *s, bool wrong)
 {
 	struct hist_part asked = part_data(ZK_OP_CREATE, "/a", "");
 
-	uint64_t call = asks(s, 1,
-			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
-	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	logs_in(s, 1);
 	asked.acl = TXT("31 digest:a:b\n1 world:anyone\n");
-	call = asks(s, 1, asked);
-	ok(s, 1, call, Z(1), (struct hist_part){ .created = TXT("/a") });
+	ok(s, 1, asks(s, 1, asked), Z(1), (struct hist_part){ .created = TXT("/a") });
 	sets(s, 1, "/a", "1", Z(2));
 	gets(s, 2, "/a", "1", Z(2));
-	call = asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "2"));
+	uint64_t call = asks(s, 2, part_data(ZK_OP_SET_DATA, "/a", "2"));
 	if (wrong)
 		ok(s, 2, call, Z(3), (struct hist_part){ 0 });
 	else
@@ -664,10 +662,7 @@ static void sets_acl(struct story *s, uint32_t p, const char *path, const char *
  * for it to come is there all the same. */
 static void watch_reconnect_waits_for_it(struct story *s, bool wrong)
 {
-	uint64_t call = asks(s, 1,
-			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
-
-	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	logs_in(s, 1);
 	creates(s, 1, "/a", "", Z(1));
 	watches(s, 2, ZK_OP_GET_CHILDREN, "/a", HIST_WATCH_CHILD, "", Z(1));
 	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
@@ -783,7 +778,7 @@ static void watch_told_again_without_a_barrier(struct story *s, bool wrong)
 	sets(s, 1, "/a", "1", Z(4));
 	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
 	session(s, 2, HIST_DISCONNECTED);
-	connects_without_a_barrier(s, 2);
+	session_with(s, 2, HIST_CONNECTED, HIST_NO_BARRIER);
 	told(s, 2, ZK_EVENT_DATA_CHANGED, wrong ? "/b" : "/a");
 	syncs(s, 2, Z(4));
 }
@@ -796,10 +791,7 @@ static void watch_not_told_again_behind_a_barrier(struct story *s, bool wrong)
 	sets(s, 1, "/a", "1", Z(2));
 	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
 	session(s, 2, HIST_DISCONNECTED);
-	if (wrong)
-		session(s, 2, HIST_CONNECTED);
-	else
-		connects_without_a_barrier(s, 2);
+	session_with(s, 2, HIST_CONNECTED, wrong ? 0 : HIST_NO_BARRIER);
 	told(s, 2, ZK_EVENT_DATA_CHANGED, "/a");
 	syncs(s, 2, Z(2));
 }
@@ -879,10 +871,7 @@ static void watch_half_still_tells(struct story *s, bool wrong)
 /* Process 2 watches /a, which then only process 1 may read; up to Z(2). */
 static void watches_and_is_shut_out(struct story *s)
 {
-	uint64_t call = asks(s, 1,
-			     (struct hist_part){ .op = ZK_OP_AUTH, .acl = TXT("digest:a:b") });
-
-	ok(s, 1, call, 0, (struct hist_part){ 0 });
+	logs_in(s, 1);
 	creates(s, 1, "/a", "0", Z(1));
 	watches(s, 2, ZK_OP_GET_DATA, "/a", HIST_WATCH_DATA, "0", Z(1));
 	sets_acl(s, 1, "/a", "31 digest:a:b\n", Z(2));
@@ -1857,10 +1846,7 @@ static void fifo_without_a_barrier(struct story *s, bool wrong)
 	uint64_t call = asks(s, 1, part_data(ZK_OP_SET_DATA, "/a", "late"));
 	session(s, 1, HIST_DISCONNECTED);
 	lost(s, 1, call);
-	if (wrong)
-		session(s, 1, HIST_CONNECTED);
-	else
-		connects_without_a_barrier(s, 1);
+	session_with(s, 1, HIST_CONNECTED, wrong ? 0 : HIST_NO_BARRIER);
 	gets(s, 1, "/a", "", Z(4));
 	struct zk_stat stat = {
 		.czxid = Z(1), .mzxid = Z(5), .pzxid = Z(1), .version = 1, .data_length = 4
